@@ -1,0 +1,1 @@
+"""Two cities in, one checkpoint out."""

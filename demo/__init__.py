@@ -1,0 +1,1 @@
+"""The browser demo on a bundle, and the quickstart."""

@@ -1,0 +1,1 @@
+"""A bundle in, answers out; imports no torch."""
