@@ -1,8 +1,9 @@
-"""Fixtures shared by all tests: the data beside the repository, when it is there."""
+"""Fixtures shared by all tests: a tiny drawn city, and the data beside the repository."""
 
 from pathlib import Path
 
 import pytest
+from tiny_city import write_tiny_city
 
 
 @pytest.fixture(scope="session")
@@ -11,3 +12,14 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the sample images in ../shared/data, which are not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_source(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"folder:{write_tiny_city(tmp_path_factory.mktemp('tiny') / 'game', 8, 1.0)}"
+
+
+@pytest.fixture(scope="session")
+def tiny_target(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = write_tiny_city(tmp_path_factory.mktemp("tiny") / "camera", 8, 0.6, labels=False)
+    return f"folder:{folder}"
