@@ -1,0 +1,83 @@
+"""`roadshift adapt METHOD` and `roadshift evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from cyclopts import App, Parameter
+from rich import print as show
+
+from adapt.evaluate import Views
+from adapt.methods import output_adversary as oa
+from adapt.methods import source_only as so
+from adapt.run import Run, parse_size
+from adapt.score import score, table
+from adapt.train import train
+
+T = TypeVar("T")
+Flat = Annotated[T, Parameter(name="*")]
+
+app = App(name="adapt", help="Train a segmentor on one city for another; one command a method.")
+
+
+@app.command(name="source_only")
+def source_only(run: Flat[Run], config: Flat[so.Config] = so.Config()) -> None:
+    """Train on the labelled source alone: the baseline (on the target's labels, the oracle)."""
+    _done(run, train("source_only", so.SourceOnly, config, run))
+
+
+@app.command(name="output_adversary")
+def output_adversary(run: Flat[Run], config: Flat[oa.Config] = oa.Config()) -> None:
+    """Align the outputs of both cities by discriminators (AdaptSegNet, AdvEnt)."""
+    _done(run, train("output_adversary", oa.OutputAdversary, config, run))
+
+
+def evaluate(
+    run: Path,
+    *,
+    data: str,
+    which: Annotated[Literal["last", "best"], Parameter(name="--checkpoint")] = "last",
+    size: str = "",
+    scales: tuple[float, ...] = (1.0,),
+    flip: bool = False,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    json: Path | None = None,
+    pictures: Path | None = None,
+) -> None:
+    """Score a run on labelled images: per-class IoU and mIoU at the labels' own size.
+
+    Parameters
+    ----------
+    run
+        a run folder
+    data
+        labelled images, e.g. cityscapes:PATH#val
+    which
+        last (the headline), or best (selected on target labels)
+    size
+        HxW the images are resized to for the network; "" for the size of training
+    scales
+        average the probabilities over these scales of that size
+    flip
+        average over the mirrored images as well
+    device
+        auto takes CUDA when there is one
+    json
+        also write the scores to this file
+    pictures
+        write image | prediction | truth strips of eight images into this folder
+    """
+    views = Views(scales, flip, parse_size(size, "size"))
+    scored = score(run, which, data, views, device=device, pictures=pictures)
+    if json:
+        scored.write(json)
+    show(table(scored))
+
+
+def _done(run: Run, first: bool) -> None:
+    if not first:
+        return
+    print(f"trained: {run.out}")
+    print(f"next: roadshift evaluate {run.out} --data SPEC")
+    print(f"      roadshift export {run.out} --out BUNDLE")

@@ -1,0 +1,61 @@
+"""Losses: pure functions to a scalar mean; ignored pixels (255) are handled here, once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.distributed import all_reduce, get_world_size, is_available, is_initialized
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import cross_entropy as torch_cross_entropy
+
+from adapt.labels import IGNORE
+
+SOURCE, TARGET = 0.0, 1.0
+
+
+def cross_entropy(logits: Float[Tensor, "n c h w"], y: UInt8[Tensor, "n h w"]) -> Float[Tensor, ""]:
+    """Mean over the labelled pixels of the whole batch, over all processes; 0 when there is none.
+
+    Each process divides by the mean number of labelled pixels per process, so the averaged
+    gradients are those of one process with the whole batch.
+    """
+    labelled = (y != IGNORE).sum().to(torch.float32)
+    if is_available() and is_initialized():
+        all_reduce(labelled)
+        labelled = labelled / get_world_size()
+    total = torch_cross_entropy(logits.float(), y.long(), ignore_index=IGNORE, reduction="sum")
+    return total / labelled.clamp(min=1)
+
+
+def weighted_self_information(p: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    """-p log2 p / log2 C per class: ADVENT's entropy map, summing to the normalised entropy."""
+    return -p * torch.log2(p + 1e-30) / math.log2(p.shape[1])
+
+
+def probability(p: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    """The probability map itself: AdaptSegNet's input to the discriminator."""
+    return p
+
+
+def cross_entropy_to(d: Float[Tensor, "n 1 h w"], domain: float) -> Float[Tensor, ""]:
+    """Binary cross-entropy of the discriminator's logits to a constant domain: vanilla GAN."""
+    return binary_cross_entropy_with_logits(d.float(), torch.full_like(d, domain).float())
+
+
+def least_squares_to(d: Float[Tensor, "n 1 h w"], domain: float) -> Float[Tensor, ""]:
+    """Mean squared distance of the discriminator's outputs to a constant domain: LSGAN."""
+    return (d.float() - domain).square().mean()
+
+
+DISCRIMINATOR_INPUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "probability": probability,
+    "entropy": weighted_self_information,
+}
+ADVERSARIAL_LOSSES: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "vanilla": cross_entropy_to,
+    "least_squares": least_squares_to,
+}

@@ -1,0 +1,1 @@
+"""The methods, one file each; source_only is the one to read first."""

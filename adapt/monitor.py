@@ -1,0 +1,99 @@
+"""What a run leaves to look at: progress, metrics as JSON lines and TensorBoard, pictures."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch.utils.tensorboard.writer import SummaryWriter
+
+from adapt.datasets import Images, LabelledImages
+from adapt.evaluate import Views, evaluate, evaluating, predict
+from adapt.game import Losses
+from adapt.networks.segmentor import Segmentor
+from adapt.pictures import Palette, strip, write_png
+from adapt.run import Run, parse_size
+from roadshift import replacing
+
+
+class Monitor:
+    """Watches one run from one process; writes into the run's folder only."""
+
+    def __init__(
+        self, run: Run, target: Images, palette: Palette, select_on: LabelledImages | None
+    ) -> None:
+        self.run, self.target, self.palette, self.select_on = run, target, palette, select_on
+        self.views = Views(size=parse_size(run.size, "size"))
+        self.best = -1.0
+        self.board: SummaryWriter | None = None
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TimeRemainingColumn(),
+        )
+
+    def __enter__(self) -> Monitor:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+        if self.board:
+            self.board.close()
+
+    def resume_at(self, step: int) -> None:
+        """Forget what was logged after `step`: it is about to happen again."""
+        path = self.run.out / "metrics.jsonl"
+        lines = [json.loads(t) for t in path.read_text().splitlines()] if path.is_file() else []
+        kept = [line for line in lines if line["step"] <= step]
+        with replacing(path) as temporary:
+            temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        self.best = max((line.get("select_miou", -1.0) for line in kept), default=-1.0)
+        self.board = SummaryWriter(str(self.run.out / "tensorboard"), purge_step=step + 1)
+        self.progress.add_task("starting", total=self.run.steps, completed=step, speed="")
+
+    def after(self, step: int, losses: Losses, segmentor: Segmentor, lr: float) -> None:
+        """Show, log and picture what is due after `step`."""
+        final = step == self.run.steps
+        task = self.progress.tasks[0]
+        speed = f"{task.speed:.2f} steps/s" if task.speed else ""
+        self.progress.update(task.id, completed=step, speed=speed)
+        if step % self.run.log_every == 0 or final:
+            values = {name: float(loss) for name, loss in losses.items()}
+            text = "  ".join(f"{name} {value:.3f}" for name, value in values.items())
+            self.progress.update(task.id, description=text)
+            self._log(step, {"lr": lr, **{f"loss_{k}": v for k, v in values.items()}})
+        if step % self.run.picture_every == 0 or final:
+            self._picture(segmentor, step)
+
+    def is_best(self, segmentor: Segmentor, step: int) -> bool:
+        """Whether this is the best so far on the labelled target images, where there are any."""
+        if self.select_on is None:
+            return False
+        miou = evaluate(segmentor, self.select_on, self.views).miou
+        self._log(step, {"select_miou": miou})
+        better, self.best = miou > self.best, max(miou, self.best)
+        return better
+
+    def _picture(self, segmentor: Segmentor, step: int) -> None:
+        """Four target images and what the segmentor makes of them now."""
+        rows: list[np.ndarray] = []
+        with evaluating(segmentor):
+            for i in np.linspace(0, len(self.target) - 1, 4).astype(int):
+                image = self.target.image(int(i))
+                rows.append(strip(image, [predict(segmentor, image, self.views)], self.palette))
+        width = min(row.shape[1] for row in rows)
+        picture = np.concatenate([row[:, :width] for row in rows])
+        write_png(self.run.out / "pictures" / f"{step:06d}.png", picture)
+
+    def _log(self, step: int, values: dict[str, Any]) -> None:
+        with (self.run.out / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+        if self.board:
+            for name, value in values.items():
+                self.board.add_scalar(name, value, step)
+            self.board.flush()

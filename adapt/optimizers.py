@@ -1,0 +1,34 @@
+"""The optimizers of a run: the network's published recipe unless the run says otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from adapt.networks.segmentor import Segmentor
+from adapt.run import Run
+
+
+def segmentor_optimizer(segmentor: Segmentor, run: Run) -> Optimizer:
+    """One optimizer with two groups: new layers at `lr`, the backbone at `lr * backbone_scale`."""
+    recipe = segmentor.recipe
+    kind = run.optimizer or recipe.optimizer
+    lr = recipe.lr if run.lr is None else run.lr
+    scale = recipe.backbone_scale if run.backbone_scale is None else run.backbone_scale
+    decay = recipe.weight_decay if run.weight_decay is None else run.weight_decay
+    groups = [
+        {"params": segmentor.backbone_parameters(), "lr": lr * scale},
+        {"params": segmentor.head_parameters(), "lr": lr},
+    ]
+    if kind == "sgd":
+        return SGD(groups, momentum=0.9, weight_decay=decay)
+    if kind == "adam":
+        return Adam(groups, betas=(0.9, 0.99), weight_decay=decay)
+    return AdamW(groups, weight_decay=decay)
+
+
+def discriminator_optimizer(parameters: Iterable[nn.Parameter], lr: float) -> Optimizer:
+    """Adam with betas (0.9, 0.99), as AdaptSegNet and ADVENT train their discriminators."""
+    return Adam(parameters, lr=lr, betas=(0.9, 0.99))

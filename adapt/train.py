@@ -1,0 +1,132 @@
+"""From settings to a finished run folder: open the data, build the method, train, resume."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import subprocess
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+
+from adapt import checkpoint
+from adapt.batches import make_draws
+from adapt.checkpoint import RunInfo
+from adapt.datasets import Images, LabelledImages, labelled, unlabelled
+from adapt.fit import Method, fit
+from adapt.labels import trained_classes
+from adapt.monitor import Monitor
+from adapt.networks.weights import init_segmentor
+from adapt.run import Run, parse_size
+from roadshift import UserError, __version__
+
+
+def train(name: str, make: Callable[[Any, Run, int], Method], config: Any, run: Run) -> bool:
+    """Train method `name`, built by `make(config, run, number of classes)`, into `run.out`.
+
+    A run folder that holds the same settings is resumed, a finished one left as it is. Returns
+    whether this process is the run's first.
+    Raises UserError for settings or data that do not fit, Failure when training breaks.
+    """
+    source, target = (
+        labelled(run.source, strict=run.strict),
+        unlabelled(run.target, strict=run.strict),
+    )
+    classes = trained_classes(run.classes, source.classes, target.classes)
+    source = source.with_classes(classes)
+    info = describe(name, config, run, source, target)
+    fabric = _fabric(run)
+    fabric.launch()
+    if fabric.global_rank == 0:
+        claim(run.out, info)
+    fabric.barrier()
+    torch.manual_seed(run.seed)
+    method = make(config, run, len(classes))
+    if not (run.out / "last.safetensors").is_file():
+        init_segmentor(method.segmentor, run.weights)
+    select_on = labelled(run.select_on).with_classes(classes) if run.select_on else None
+    monitor = Monitor(run, target, info.palette, select_on) if fabric.global_rank == 0 else None
+    fit(method, make_draws(run, source, target), run, fabric, monitor)
+    return monitor is not None
+
+
+def describe(name: str, config: Any, run: Run, source: LabelledImages, target: Images) -> RunInfo:
+    """What run.json will say."""
+    return RunInfo(
+        method=name,
+        network=run.network,
+        classes=source.classes,
+        palette=source.palette,
+        source=run.source,
+        target=run.target,
+        work_size=parse_size(run.size, "size"),
+        commit=_commit(),
+        steps=run.steps,
+        seed=run.seed,
+        settings=json.loads(json.dumps({**run.settings(), **asdict(config)})),
+        fingerprints={"source": source.fingerprint, "target": target.fingerprint},
+        versions={
+            "roadshift": __version__,
+            "python": platform.python_version(),
+            **{p: importlib.metadata.version(p) for p in ("torch", "torchvision", "lightning")},
+        },
+    )
+
+
+def claim(out: Path, info: RunInfo) -> None:
+    """Make the run folder, or check that the one there is this very run.
+
+    Raises UserError naming the first setting that differs, or the data that changed.
+    """
+    if not (out / "run.json").is_file():
+        if out.is_dir() and any(out.iterdir()):
+            raise UserError(f"{out} holds other things and no run; give --out an empty folder")
+        out.mkdir(parents=True, exist_ok=True)
+        checkpoint.write_info(out, info)
+        return
+    there = checkpoint.read_info(out)
+    mine = {"method": info.method, **info.settings, **info.fingerprints}
+    theirs = {"method": there.method, **there.settings, **there.fingerprints}
+    for key in sorted(mine.keys() | theirs.keys()):
+        if mine.get(key) != theirs.get(key):
+            raise UserError(
+                f"{out} holds another run: {key} is {theirs.get(key)!r} there and "
+                f"{mine.get(key)!r} here; give another --out, or delete that folder"
+            )
+
+
+def _fabric(run: Run) -> Fabric:
+    if run.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch sees no CUDA device here; use --device cpu")
+    cuda = run.device != "cpu" and torch.cuda.is_available()
+    if run.batch_norm == "sync" and not cuda:
+        raise UserError("--batch-norm sync needs CUDA devices; use train or frozen on the CPU")
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    return Fabric(
+        accelerator="cuda" if cuda else "cpu",
+        devices=run.devices,
+        strategy="ddp" if run.devices > 1 else "auto",
+        precision="bf16-mixed" if run.precision == "bf16" else "32-true",
+    )
+
+
+def _commit() -> str:
+    """The code's git commit, with a + when it was changed since; "" where there is no git."""
+    root = Path(__file__).parent.parent
+    commands = [
+        ["git", "-C", str(root), *c]
+        for c in (("rev-parse", "HEAD"), ("status", "--porcelain", "-uno"))
+    ]
+    try:
+        head, dirty = (
+            subprocess.run(c, capture_output=True, text=True, check=True).stdout for c in commands
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return head.strip() + "+" * bool(dirty)

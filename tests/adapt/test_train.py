@@ -1,0 +1,198 @@
+"""Training through the command line: whole runs, exact resume, mistakes."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import roadshift
+from adapt import checkpoint
+
+SMALL = {
+    "--size": "64x128",
+    "--source-size": "64x128",
+    "--weights": "none",
+    "--batch": "2",
+    "--threads": "1",
+    "--workers": "0",
+    "--log-every": "1",
+    "--picture-every": "100",
+}
+
+
+def command(method: str, source: str, target: str, out: Path, *more: str) -> list[str]:
+    cities = ["--source", source, "--target", target, "--out", str(out)]
+    small = [word for option in SMALL.items() if option[0] not in more for word in option]
+    return ["adapt", method, *cities, *small, *more]
+
+
+def in_process(arguments: list[str]) -> int:
+    with pytest.raises(SystemExit) as ended:
+        roadshift.main(arguments)
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def test_a_run_folder_holds_everything(
+    tiny_source: str, tiny_target: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    more = ["--steps", "3", "--save-every", "2", "--width-d", "8"]
+    assert in_process(command("output_adversary", tiny_source, tiny_target, out, *more)) == 0
+    info = checkpoint.read_info(out)
+    assert info.classes == ("road", "building", "sky", "car")
+    assert (info.method, info.steps, info.work_size) == ("output_adversary", 3, (64, 128))
+    assert set(info.fingerprints) == {"source", "target"}
+    assert info.settings["width_d"] == 8
+    lines = [json.loads(text) for text in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3]
+    assert {"loss_G", "loss_D", "loss_D_aux", "lr"} <= set(lines[0])
+    assert list((out / "pictures").glob("*.png"))
+    assert list((out / "tensorboard").iterdir())
+    assert not (out / "best.safetensors").exists()
+    assert "roadshift export" in capfd.readouterr().out
+    # Scored from the command line, with the result kept.
+    scores = tmp_path / "scores.json"
+    asked = ["evaluate", str(out), "--data", tiny_source, "--json", str(scores), "--flip"]
+    assert in_process([*asked, "--pictures", str(tmp_path / "seen")]) == 0
+    assert 0 <= json.loads(scores.read_text())["miou"] <= 100
+    assert len(list((tmp_path / "seen").glob("*.png"))) == 8
+    assert "mIoU" in capfd.readouterr().out
+    # The same command again finds it finished; another setting is refused.
+    assert in_process(command("output_adversary", tiny_source, tiny_target, out, *more)) == 0
+    capfd.readouterr()
+    assert (
+        in_process(command("output_adversary", tiny_source, tiny_target, out, *more, "--lr", "1"))
+        == 2
+    )
+    assert "holds another run: lr is None there and 1.0 here" in capfd.readouterr().err
+
+
+def test_best_on_target_labels_only_behind_its_flag(
+    tiny_source: str, tiny_target: str, tmp_path: Path
+) -> None:
+    more = ["--steps", "2", "--save-every", "1", "--select-on", tiny_source]
+    assert in_process(command("source_only", tiny_source, tiny_target, tmp_path / "r", *more)) == 0
+    lines = (tmp_path / "r/metrics.jsonl").read_text().splitlines()
+    assert sum("select_miou" in line for line in lines) == 2
+    assert checkpoint.read(tmp_path / "r", "best").info.method == "source_only"
+
+
+def test_killed_and_resumed_equals_uninterrupted(
+    tiny_source: str, tiny_target: str, tmp_path: Path
+) -> None:
+    """2N steps == N steps, SIGKILL, resume N: to the last bit."""
+    more = ["--steps", "8", "--save-every", "4", "--width-d", "8", "--colour-jitter", "0.3"]
+    whole = command("output_adversary", tiny_source, tiny_target, tmp_path / "whole", *more)
+    assert in_process(whole) == 0
+    killed = command("output_adversary", tiny_source, tiny_target, tmp_path / "killed", *more)
+    process = subprocess.Popen([sys.executable, "-m", "roadshift", *killed])
+    while not (tmp_path / "killed/last.safetensors").is_file():
+        assert process.poll() is None, "ended before it could be killed"
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert in_process(killed) == 0
+    a, b = (load_file(tmp_path / name / "last.safetensors") for name in ("whole", "killed"))
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    steps = [
+        json.loads(line)["step"]
+        for line in (tmp_path / "killed/metrics.jsonl").read_text().splitlines()
+    ]
+    assert steps == list(range(1, 9))
+
+
+def test_sigterm_saves_before_it_ends(tiny_source: str, tiny_target: str, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    more = ["--steps", "5000", "--save-every", "5000"]
+    arguments = command("source_only", tiny_source, tiny_target, out, *more)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "roadshift", *arguments], stderr=subprocess.PIPE, text=True
+    )
+    while not (out / "metrics.jsonl").is_file() or not (out / "metrics.jsonl").read_text():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "stopped after step" in said
+    assert "Traceback" not in said
+    assert checkpoint.read(out).info.steps == 5000
+
+
+def test_two_processes_give_the_gradients_of_one(
+    tiny_source: str, tiny_target: str, tmp_path: Path
+) -> None:
+    """--devices 2 on the CPU equals one process with the same whole batch, 255 pixels included."""
+    more = ["--steps", "1", "--batch-norm", "frozen", "--optimizer", "sgd", "--lr", "0.1"]
+    more += ["--backbone-scale", "1", "--width-d", "8", "--batch", "4"]
+    for devices in ("1", "2"):
+        arguments = command("output_adversary", tiny_source, tiny_target, tmp_path / devices, *more)
+        ended = subprocess.run(
+            [sys.executable, "-m", "roadshift", *arguments, "--devices", devices], check=False
+        )
+        assert ended.returncode == 0
+    one, two = (load_file(tmp_path / n / "last.safetensors") for n in "12")
+    # What moved by SGD moved by its gradient; Adam's first moment is a tenth of the gradient.
+    gradients = [k for k in one if k.startswith("segmentor.") or k.endswith("exp_avg")]
+    assert any(k.startswith("optimizer_D.") for k in gradients)
+    for key in gradients:
+        torch.testing.assert_close(two[key], one[key], rtol=1e-3, atol=1e-6)
+
+
+def test_nan_ends_the_run_and_keeps_the_checkpoint(
+    tiny_source: str, tiny_target: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    more = ["--steps", "60", "--save-every", "1", "--lr", "1e30", "--optimizer", "sgd"]
+    out = tmp_path / "run"
+    assert in_process(command("source_only", tiny_source, tiny_target, out, *more)) == 1
+    said = capfd.readouterr().err
+    assert "the loss of G is" in said
+    assert "the last checkpoint is intact" in said
+    assert "Traceback" not in said
+    state = load_file(out / "last.safetensors")
+    assert len(state) > 100
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (["--network", "lraspp"], "unknown network 'lraspp': did you mean 'lraspp_mobilenet_v2'?"),
+        (["--classes", "rode"], "unknown class 'rode'"),
+        (["--steps", "0"], "--steps is 0; it must be at least 1"),
+        (["--batch", "3", "--devices", "2"], "--batch 3 does not divide among --devices 2"),
+        (["--scale", "2", "1"], "wanted two factors, 0 < low <= high"),
+        (["--size", "64"], "--size '64' is not a size; write HEIGHTxWIDTH"),
+        (["--weights", "nowhere.pth"], "nowhere.pth"),
+        (["--batch-norm", "sync", "--device", "cpu"], "--batch-norm sync needs CUDA"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_exit_2(
+    tiny_source: str,
+    tiny_target: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    more: list[str],
+    sentence: str,
+) -> None:
+    asked = command("source_only", tiny_source, tiny_target, tmp_path / "run", *more)
+    assert in_process(asked) == 2
+    said = capfd.readouterr().err
+    assert sentence in said
+    assert "Traceback" not in said
+
+
+def test_a_folder_with_other_things_is_left_alone(
+    tiny_source: str, tiny_target: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    assert in_process(command("source_only", tiny_source, tiny_target, tmp_path)) == 2
+    assert "holds other things and no run" in capfd.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
