@@ -1,0 +1,76 @@
+"""The real frames on which a graph is compared with its network, read one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from adapt.datasets import labelled, unlabelled
+from roadshift import UserError
+
+Pixels = NDArray[np.uint8]
+Size = tuple[int, int]
+
+
+class Frame(NamedTuple):
+    """RGB [h,w,3] and, where the frame has one, its label [h,w] (index of the class, or 255)."""
+
+    image: Pixels
+    label: Pixels | None
+
+    @property
+    def size(self) -> Size:
+        """(height, width)."""
+        return self.image.shape[0], self.image.shape[1]
+
+    def resized(self, size: Size) -> Frame:
+        """The same view with another (height, width)."""
+        if size == self.size:
+            return self
+        image = cv2.resize(self.image, size[::-1], interpolation=cv2.INTER_LINEAR)
+        nearest = cv2.INTER_NEAREST
+        label = self.label
+        label = None if label is None else cv2.resize(label, size[::-1], interpolation=nearest)
+        return Frame(image.astype(np.uint8), None if label is None else label.astype(np.uint8))
+
+
+@dataclass(frozen=True)
+class Frames:
+    """`count` frames that `read` fetches by number; `spec` is what the user called them."""
+
+    spec: str
+    count: int
+    read: Callable[[int], Frame]
+    labelled: bool
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise UserError(f"{self.spec} has no frames, and the graph must be checked on some")
+
+    def spread(self, count: int) -> Frames:
+        """At most `count` of them, evenly spread over all."""
+        if count >= self.count:
+            return self
+        chosen = np.linspace(0, self.count - 1, count).round().astype(int).tolist()
+        return Frames(self.spec, count, lambda i: self.read(chosen[i]), self.labelled)
+
+
+def frames_without_labels(spec: str) -> Frames:
+    """The images of a data spec; their labels are not looked for."""
+    images = unlabelled(spec)
+    return Frames(spec, len(images), lambda i: Frame(np.asarray(images.image(i)), None), False)
+
+
+def frames_with_labels(spec: str, classes: tuple[str, ...]) -> Frames:
+    """The images of a data spec with labels of `classes`, matched by name."""
+    data = labelled(spec).with_classes(classes)
+
+    def read(i: int) -> Frame:
+        return Frame(np.asarray(data.image(i)), np.asarray(data.label(i)))
+
+    return Frames(spec, len(data), read, True)

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from adapt.networks.segmentor import Normalise
+from export import make
+from export.bundle import read_bundle
+from export.graph import Deployed
+from export.make import make_bundle
+from roadshift import Failure, UserError
+
+
+@pytest.fixture(scope="module")
+def made(tiny, tmp_path_factory):
+    out = tmp_path_factory.mktemp("made") / "My street"
+    return make_bundle(tiny.saved(tiny.Centres()), tiny.frames(), out, size=None)
+
+
+def test_what_is_written_is_read(made, tiny) -> None:
+    bundle = read_bundle(made.folder)
+    assert bundle == made
+    assert (bundle.name, bundle.size, bundle.min_size) == ("My-street", None, (16, 16))
+    assert (bundle.classes, bundle.precision, bundle.opset) == (tiny.classes, "fp32", 18)
+    assert bundle.checks["min_agreement"] == 0.999
+    assert [c["size"] for c in bundle.checks["sizes"]] == [[45, 75], [33, 57], [58, 51], [16, 16]]
+
+
+def test_where_it_comes_from(made) -> None:
+    facts = made.provenance
+    wanted = {
+        "method": "source_only",
+        "network": "tiny",
+        "source": "toytown:game",
+        "target": "toytown:camera",
+        "commit": "0123456",
+        "steps": 7,
+        "seed": 3,
+        "work_size": None,
+        "align_corners": False,
+        "fingerprints": {"source": "aa", "target": "bb"},
+        "trained_with": {"torch": "2"},
+    }
+    assert {key: facts[key] for key in wanted} == wanted
+    assert facts["normalisation"]["order"] == "RGB"
+    assert facts["normalisation"]["mean"] == pytest.approx([0.485, 0.456, 0.406])
+    assert set(facts["exported_with"]) == {"roadshift", "torch", "onnx", "onnxruntime"}
+    model = onnx.load(made.path("segmentor.onnx"))
+    inside = {p.key: json.loads(p.value) for p in model.metadata_props}
+    assert inside["provenance"] == facts
+    assert inside["classes"] == list(made.classes)
+    assert inside["palette"] == [list(colour) for colour in made.palette]
+
+
+def test_a_class_that_occurs_nowhere_is_null_in_json(made) -> None:
+    assert made.scores["toytown:camera#val"]["iou"] == {"road": 83.0, "car": None}
+    assert "NaN" not in (made.folder / "bundle.json").read_text()
+
+
+def test_the_golden_frames_come_out_of_the_file(made) -> None:
+    session = onnxruntime.InferenceSession(
+        made.path("segmentor.onnx"), providers=["CPUExecutionProvider"]
+    )
+    assert len(made.golden()) == 3
+    for image, labels in made.golden():
+        (found,) = session.run(["labels"], {"image": image[None]})
+        assert np.array_equal(found[0], labels)
+
+
+def test_the_report_says_what_was_and_what_was_not_checked(made) -> None:
+    text = made.path("report.md").read_text()
+    for wanted in (
+        "# My-street",
+        "`tiny` trained by `source_only` from `toytown:game` to `toytown:camera`: 7 steps, seed 3",
+        "every size from 16x16 on, normalises RGB by mean (0.485, 0.456, 0.406)",
+        "**Verification: passed.**",
+        "| 58x51 | 3 |",
+        "mIoU graph is that of the graph's labels against torch's",
+        "## Not checked",
+        "TensorRT, a GPU",
+        "| toytown:camera#val | 41.50 |",
+    ):
+        assert wanted in text
+    rows = [line.count("|") for line in text.splitlines() if line.startswith("| ")]
+    assert set(rows[:6]) == {14}
+
+
+def test_one_size_with_labels(tiny, tmp_path) -> None:
+    saved = tiny.saved(tiny.Corners(Normalise.caffe()), (24, 40))
+    bundle = make_bundle(saved, tiny.frames(labelled=True), tmp_path / "b", size=(32, 64))
+    assert bundle.size == bundle.min_size == (32, 64)
+    (check,) = bundle.checks["sizes"]
+    assert check["size"] == [32, 64]
+    assert check["miou_torch"] == pytest.approx(check["miou_graph"], abs=0.05)
+    assert {g.labels.shape for g in bundle.golden()} == {(32, 64)}
+    assert bundle.provenance["normalisation"]["order"] == "BGR"
+    text = bundle.path("report.md").read_text()
+    assert "32x64 only, resizes them to 24x40, normalises BGR" in text
+    assert "mIoU is of both sides against the labels" in text
+
+
+def test_a_graph_that_is_not_the_network_becomes_no_bundle(
+    tiny, made, tmp_path, monkeypatch
+) -> None:
+    class Wrong(Deployed):
+        def forward(self, image):
+            return super().forward(image.flip(3))
+
+    shutil.copytree(made.folder, tmp_path / "b")
+    before = read_bundle(tmp_path / "b")
+    monkeypatch.setattr(make, "Deployed", Wrong)
+    with pytest.raises(Failure) as error:
+        make_bundle(tiny.saved(tiny.Centres()), tiny.frames(), tmp_path / "b", size=None)
+    text = str(error.value)
+    assert "does not agree with its network on folder:street: at 45x75 logits differ by" in text
+    assert "; and " in text
+    assert "No bundle was written" in text
+    assert read_bundle(tmp_path / "b") == before
+    assert [p.name for p in tmp_path.iterdir()] == ["b"]
+
+
+def test_frames_below_the_smallest_size(tiny, tmp_path) -> None:
+    class Large(tiny.Centres):
+        min_size = (64, 64)
+
+    with pytest.raises(UserError, match=r"folder:street are 45x75 .* takes them from 64x64 on"):
+        make_bundle(tiny.saved(Large()), tiny.frames(), tmp_path / "b", size=None)
+
+
+def test_a_wrong_destination_is_found_before_the_work(tiny, tmp_path, monkeypatch) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    monkeypatch.setattr(make, "to_onnx", None)
+    with pytest.raises(UserError, match=r"notes\.txt"):
+        make_bundle(tiny.saved(tiny.Centres()), tiny.frames(), tmp_path, size=None)

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import jaxtyping
+import pytest
+import torch
+
+from adapt.networks import build
+from export.graph import Deployed, smallest_size
+from export.verify import OnnxRuntime, golden_frames, sizes_to_check, verify
+
+
+@pytest.fixture
+def unchecked_types():
+    """While torch traces, sizes are symbols, which a type checker at run time takes for no ints."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize("name", ["pidnet_s", "lraspp_mobilenet_v2"])
+def test_a_network_is_exported_for_every_size(tiny, name) -> None:
+    torch.manual_seed(0)
+    segmentor = build(name, len(tiny.classes))
+    for p in segmentor.head_parameters():  # a head that starts at zero would prove nothing
+        torch.nn.init.normal_(p, std=0.02)
+    subject = tiny.subject(segmentor)
+    sizes = sizes_to_check((45, 75), smallest_size(segmentor, None))
+    graph = OnnxRuntime(tiny.graph(Deployed(segmentor, None)))
+    frames = tiny.frames()
+    result = verify(subject, graph, frames, sizes, golden_frames(subject, frames, None))
+    assert result.reasons == ()
+    assert len(sizes) >= 3
