@@ -1,0 +1,97 @@
+"""The commands `roadshift segment` and `roadshift serve`."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from export.bundle import read_bundle
+from serve.limits import Limits
+
+Flat = Parameter(name="*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """Where the network runs; there is no falling back to another provider."""
+
+    provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"
+    """What runs it: the CPU, CUDA, or TensorRT through ONNX Runtime."""
+    threads: int = 0
+    """CPU threads for one call; 0: one a core."""
+
+
+def segment(
+    bundle: Path,
+    source: Path,
+    /,
+    *,
+    out: Path,
+    overwrite: bool = False,
+    device: Annotated[Device, Flat] = Device(),
+) -> None:
+    """Segment an image, all images of a folder, or a video.
+
+    Parameters
+    ----------
+    bundle
+        A folder made by `roadshift export`.
+    source
+        A JPEG or PNG image, a folder of them, or a video.
+    out
+        The folder for NAME.labels.png and NAME.overlay.png; for a video a folder or a .mp4 file.
+    overwrite
+        Make answers again that are newer than their input and the bundle.
+    """
+    from serve.engine import Engine  # noqa: PLC0415 - --help answers without loading these
+    from serve.segment import segment as to_files  # noqa: PLC0415
+
+    engine = Engine(read_bundle(bundle), provider=device.provider, threads=device.threads)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(TextColumn("segmenting"), *columns, transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total or None)
+
+        report = to_files(engine, source, out, overwrite=overwrite, progress=show)
+    for remark in report.remarks:
+        print(f"note: {remark}")
+    if report.skipped:
+        print(f"{report.skipped} up to date (--overwrite makes them again)")
+    if report.written:
+        print(f"wrote {len(report.written)} file(s), {report.written[0]} first")
+
+
+def serve(
+    bundle: Path,
+    /,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    device: Annotated[Device, Flat] = Device(),
+    limits: Annotated[Limits, Flat] = Limits(),
+) -> None:
+    """Answer over HTTP: Open Inference Protocol v2, and POST /segment for plain images.
+
+    Parameters
+    ----------
+    bundle
+        A folder made by `roadshift export`.
+    host
+        The address to listen on; 0.0.0.0 lets other machines in, without any password.
+    port
+        The port to listen on.
+    """
+    from serve.engine import Engine  # noqa: PLC0415 - --help answers without loading these
+    from serve.server import run_server  # noqa: PLC0415
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
+    engine = Engine(read_bundle(bundle), provider=device.provider, threads=device.threads)
+    print(f"serving {engine.bundle.name} on http://{host}:{port} (Ctrl-C stops)", flush=True)
+    run_server(engine, host, port, limits)

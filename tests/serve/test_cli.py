@@ -1,0 +1,117 @@
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from roadshift import Failure, UserError
+from serve.cli import Device, segment, serve
+from serve.codec import encode_png
+from serve.server import bind
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_segment(tiny, tmp_path, kit, capsys):
+    image = tmp_path / "a.png"
+    image.write_bytes(encode_png(kit.random_image(1)))
+    for said in ("wrote 2 file(s)", "1 up to date (--overwrite makes them again)"):
+        segment(tiny.folder, image, out=tmp_path / "out", device=Device(threads=1))
+        assert said in capsys.readouterr().out
+
+
+def test_remarks_are_printed(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("serve.segment.segment", _remarking)
+    segment(tiny.folder, tmp_path, out=tmp_path / "out")
+    assert "note: odd" in capsys.readouterr().out
+
+
+def _remarking(_, __, ___, *, progress, **____):
+    from serve.segment import Report  # noqa: PLC0415
+
+    progress(1, 0)
+    return Report([], 0, ["odd"])
+
+
+def test_a_folder_that_is_no_bundle(tmp_path):
+    with pytest.raises(UserError, match="not a bundle"):
+        serve(tmp_path)
+
+
+def test_serve_answers_and_stops_at_sigterm(tiny):
+    with bind("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+    code = "import sys, pathlib, serve.cli as cli; "
+    code += "cli.serve(pathlib.Path(sys.argv[1]), port=int(sys.argv[2]))"
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", code, str(tiny.folder), str(port)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert f"serving tiny on http://127.0.0.1:{port}" in process.stdout.readline()
+        address = f"http://127.0.0.1:{port}/v2/health/ready"
+        transport = httpx.HTTPTransport(retries=8)
+        with httpx.Client(transport=transport, timeout=10) as client:
+            while client.get(address).status_code != 200:
+                assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=10)
+    assert process.returncode in (0, -signal.SIGTERM), errors
+    assert "Traceback" not in errors
+
+
+def test_an_address_that_is_taken_or_wrong():
+    with bind("127.0.0.1", 0) as bound:
+        port = bound.getsockname()[1]
+        with pytest.raises(UserError, match=rf"cannot listen on 127\.0\.0\.1:{port} \(.*in use"):
+            bind("127.0.0.1", port)
+    for port in (-1, 70000):
+        with pytest.raises(UserError, match=rf"cannot listen on port {port}: wanted 0 .* to 65535"):
+            bind("127.0.0.1", port)
+    with pytest.raises(UserError, match=r"cannot listen on no such host:80 "):
+        bind("no such host", 80)
+
+
+def test_ipv6():
+    if not socket.has_ipv6:
+        pytest.skip("needs IPv6")
+    with bind("::1", 0) as bound:
+        assert bound.family == socket.AF_INET6
+
+
+def test_only_this_machine_is_listened_to_by_default(tiny, monkeypatch):
+    asked = []
+
+    def record(engine, host, port, limits):
+        asked.append((engine.bundle.name, host, port, limits.waiting))
+        raise Failure("enough")
+
+    monkeypatch.setattr("serve.server.run_server", record)
+    with pytest.raises(Failure, match="enough"):
+        serve(tiny.folder)
+    assert asked == [("tiny", "127.0.0.1", 8000, 8)]
+
+
+def test_no_torch_and_no_other_stage_is_imported():
+    code = """
+import sys
+import serve.app, serve.cli, serve.segment, serve.server
+strange = [m for m in sys.modules if m.split(".")[0] in ("torch", "adapt", "jaxtyping")]
+strange += [m for m in sys.modules if m.startswith("export.") and m not in sys.argv[1:]]
+sys.exit(", ".join(strange) or 0)
+"""
+    allowed = ["export.bundle", "export.manifest", "export.replacing"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *allowed],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
