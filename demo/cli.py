@@ -1,0 +1,50 @@
+"""The demo command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from demo.listen import LOOPBACK, listen
+from export.bundle import read_bundle
+from serve.engine import Engine
+
+
+def demo(bundle: Path, /, *, host: str = "127.0.0.1", port: int = 7860) -> None:
+    """Show a bundle in the browser: upload a street image, see its classes.
+
+    Parameters
+    ----------
+    bundle
+        A folder made by `roadshift export`.
+    host
+        Address to listen on. The default is this machine only; the page has no login.
+    port
+        Port to listen on; 0 takes any free one.
+    """
+    opened = read_bundle(bundle)
+    with listen(host, port) as listener, _scratch() as scratch:
+        # Read at import: neither library reports its use, and uploads go where they are deleted.
+        os.environ.update(
+            GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=scratch, ORT_DISABLE_TELEMETRY="1"
+        )
+        from demo.app import build, serve_page  # noqa: PLC0415 - after the settings above
+
+        engine = Engine(opened)
+        agreement = engine.check_golden()
+        page = build(opened, engine)
+        print(f"{agreement:.2%} of the worst golden frame's pixels come out as exported.")
+        address = f"[{host}]" if ":" in host else host
+        print(f"Demo on http://{address}:{listener.getsockname()[1]}/ (Ctrl-C ends it)", flush=True)
+        if host not in LOOPBACK:
+            print("Everyone who reaches this address can use the page: it has no login.")
+        serve_page(page, listener)
+
+
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    """A folder for uploads that is deleted at the end, also when the process is asked to stop."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    return tempfile.TemporaryDirectory(prefix="roadshift-demo-")

@@ -1,0 +1,101 @@
+"""A bundle drawn without torch: the class of a pixel is its strongest colour."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from export.bundle import Bundle, Golden, write_bundle
+
+CLASSES = ("building", "vegetation", "sky")
+PALETTE = ((70, 70, 70), (107, 142, 35), (70, 130, 180))
+
+
+def street(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Red houses on the left, green trees on the right, a blue sky above: RGB [h, w, 3]."""
+    noise = np.random.default_rng(seed).integers(0, 40, (height, width, 3), np.uint8)
+    image = noise + np.uint8(60)
+    image[: height // 2, :, 2] += 120
+    image[height // 2 :, : width // 4, 0] += 120
+    image[height // 2 :, width // 4 :, 1] += 120
+    return image
+
+
+def strongest(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return image.argmax(axis=2).astype(np.uint8)
+
+
+def graph(size: tuple[int, int] | None = None) -> bytes:
+    """The bundle's graph: uint8 [N,H,W,3] in; labels, confidence and logits out."""
+    h, w = size or ("H", "W")
+    nodes = [
+        helper.make_node("Cast", ["image"], ["real"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["real"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Div", ["planes", "heat"], ["logits"]),
+        helper.make_node("ArgMax", ["logits"], ["ids"], axis=1, keepdims=0),
+        helper.make_node("Cast", ["ids"], ["labels"], to=TensorProto.UINT8),
+        helper.make_node("Softmax", ["logits"], ["p"], axis=1),
+        helper.make_node("ReduceMax", ["p", "axis"], ["best"], keepdims=0),
+        helper.make_node("Mul", ["best", "white"], ["scaled"]),
+        helper.make_node("Round", ["scaled"], ["rounded"]),
+        helper.make_node("Cast", ["rounded"], ["confidence"], to=TensorProto.UINT8),
+    ]
+    constants = [
+        helper.make_tensor("heat", TensorProto.FLOAT, [], [60.0]),
+        helper.make_tensor("white", TensorProto.FLOAT, [], [255.0]),
+        helper.make_tensor("axis", TensorProto.INT64, [1], [1]),
+    ]
+    inputs = [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", h, w, 3])]
+    outputs = [
+        helper.make_tensor_value_info("labels", TensorProto.UINT8, ["N", h, w]),
+        helper.make_tensor_value_info("confidence", TensorProto.UINT8, ["N", h, w]),
+        helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 3, h, w]),
+    ]
+    model = helper.make_model(
+        helper.make_graph(nodes, "strongest", inputs, outputs, constants),
+        opset_imports=[helper.make_opsetid("", 18)],
+        ir_version=9,
+    )
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def make_bundle(folder: Path, size: tuple[int, int] | None = None) -> Bundle:
+    """Writes a bundle of three classes with two golden frames (128x256 where no size is given)."""
+    images = [street(*(size or (128, 256)), seed) for seed in (1, 2)]
+    return write_bundle(
+        Bundle(
+            folder=folder, name="tiny-city", classes=CLASSES, palette=PALETTE, size=size,
+            min_size=(8, 8), precision="fp32", opset=18,
+            provenance={"method": "strongest_colour", "source": "drawn:<game>",
+                        "target": "drawn:camera", "seed": 3},
+            scores={"drawn:camera#val": {"miou": 61.25, "iou": {"sky": 93.5}}},
+            checks={"min_agreement": 0.999, "label_agreement": 1.0}, files={},
+        ),
+        {"segmentor.onnx": graph(size)},
+        [Golden(image, strongest(image)) for image in images],
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make_bundle(tmp_path_factory.mktemp("tiny") / "bundle")
+
+
+@pytest.fixture(scope="session")
+def fixed_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make_bundle(tmp_path_factory.mktemp("fixed") / "bundle", (32, 64))
+
+
+@pytest.fixture(name="street", scope="session")
+def _street() -> Callable[..., NDArray[np.uint8]]:
+    return street
+
+
+@pytest.fixture(name="make_bundle", scope="session")
+def _make_bundle() -> Callable[..., Bundle]:
+    return make_bundle
