@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 __version__ = "0.1.0"
 
+# ONNX Runtime reports its use to its makers unless told not to before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 
 class UserError(Exception):
     """The user's mistake: what was found, what was wanted, what to do. Ends with exit code 2."""

@@ -108,9 +108,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    wanted = (
-        r"could not write .*report.json \(No space left on device\); nothing that was there"
-    )
+    wanted = r"could not write .*report.json \(No space left on device\); nothing that was there"
     with pytest.raises(Failure, match=wanted), replacing(path) as temporary:
         temporary.write_text("new")
     assert path.read_text() == "old"
