@@ -14,9 +14,9 @@ from rich.table import Table
 
 from adapt.contact_sheet import contact_sheet
 from adapt.datasets import has_labels, labelled, open_images, open_labels, other_classes, unlabelled
+from adapt.reading.spec import parse
 from adapt.scan import scan as scan_all
 from adapt.scan_report import ScanReport, cache_path, write_report
-from adapt.spec import parse
 from roadshift import replacing
 
 app = App(name="data", help="Check a set of images, or look at it.")

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from adapt.decode import Unreadable
 from adapt.images import Images, LabelledImages
 from adapt.labels import CLASS_SETS
-from adapt.layouts import class_table, find_images, find_labels, fixed_table
+from adapt.reading.decode import Unreadable
+from adapt.reading.layouts import class_table, find_images, find_labels, fixed_table
+from adapt.reading.sources import ImageFiles, LabelFiles, Toytown, ToytownLabels, toytown_names
+from adapt.reading.spec import Spec, parse
 from adapt.scan_report import ScanReport, cache_path, read_report
-from adapt.sources import ImageFiles, LabelFiles, Toytown, ToytownLabels, toytown_names
-from adapt.spec import Spec, parse
 from roadshift import UserError
 
 __all__ = ["Images", "LabelledImages", "labelled", "unlabelled"]

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import UInt8
 
-from adapt.decode import Unreadable
 from adapt.labels import IGNORE, Colour, canonical, palette_of
-from adapt.sources import ImageSource, LabelSource
+from adapt.reading.decode import Unreadable
+from adapt.reading.sources import ImageSource, LabelSource
 from roadshift import UserError
 
 T = TypeVar("T")

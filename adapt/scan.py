@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from adapt.datasets import has_labels, open_images, open_labels
-from adapt.decode import Unreadable
 from adapt.images import Images, LabelledImages, by
+from adapt.reading.decode import Unreadable
+from adapt.reading.spec import parse
 from adapt.scan_report import Problem, ScanReport, Size, cache_path, write_report
-from adapt.spec import parse
 
 Wrong = list[tuple[str, str]]
 

@@ -13,11 +13,12 @@ from demo.report import write_report
 from demo.steps import Done, Runner, Say, Step, run_command, run_steps, shown
 
 SOURCE, TARGET = "toytown:game", "toytown:camera"
-NETWORK = "lraspp_mobilenet_v2"
-# All of it together takes at most eight minutes on two CPU cores.
-STEPS_SOURCE_ONLY = 400
-STEPS_ADVERSARY = 400
-BATCH = 8
+# Small enough that all of it takes at most eight minutes on two CPU cores.
+TRAINING = (
+    "--network lraspp_mobilenet_v2 --weights none --backbone-scale 1 --lr 3e-3 "
+    "--batch 4 --steps 300"
+)
+ADVERSARY = ("--width-d", "16")
 
 
 def quickstart(*, out: Path = Path("quickstart"), seed: int = 0) -> None:
@@ -59,9 +60,9 @@ def steps_of(out: Path, seed: int) -> list[Step]:
     before, after = out / "source_only", out / "output_adversary"
     return [
         Step("train on the source only",
-             _adapt("source_only", before, STEPS_SOURCE_ONLY, seed), before / "last.safetensors"),
+             _adapt("source_only", before, seed), before / "last.safetensors"),
         Step("adapt to the target",
-             _adapt("output_adversary", after, STEPS_ADVERSARY, seed), after / "last.safetensors"),
+             (*_adapt("output_adversary", after, seed), *ADVERSARY), after / "last.safetensors"),
         _score("score source-only at home", before, f"{SOURCE}#val", out / "home"),
         _score("score source-only in the target", before, f"{TARGET}#val", out / "before"),
         _score("score the adapted network in the target", after, f"{TARGET}#val", out / "after"),
@@ -76,11 +77,8 @@ def bundle_of(out: Path) -> Path:
     return out / "toytown_bundle"
 
 
-def _adapt(method: str, run: Path, steps: int, seed: int) -> tuple[str, ...]:
-    line = (
-        f"adapt {method} --source {SOURCE} --target {TARGET} --network {NETWORK} --weights none "
-        f"--steps {steps} --batch {BATCH} --seed {seed}"
-    )
+def _adapt(method: str, run: Path, seed: int) -> tuple[str, ...]:
+    line = f"adapt {method} --source {SOURCE} --target {TARGET} {TRAINING} --seed {seed}"
     return (*shlex.split(line), "--out", str(run))
 
 

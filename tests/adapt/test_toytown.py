@@ -7,7 +7,7 @@ import pytest
 
 from adapt.labels import CLASS_SETS
 from adapt.toytown import CITIES, CLASSES, HEIGHT, WIDTH, draw
-from adapt.toytown_kinds import KINDS
+from adapt.toytown.kinds import KINDS
 from roadshift import UserError
 
 SEEDS = 100

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from adapt import toytown_look as look
-from adapt import toytown_street as street
-from adapt.toytown_kinds import CLASSES, KIND_LABELS, SKY
-from adapt.toytown_shapes import HEIGHT, SUPER, WIDTH, Canvas, View
-from adapt.toytown_town import TOWNS, Town, between, lay
+from adapt.toytown import look, street
+from adapt.toytown.kinds import CLASSES, KIND_LABELS, SKY
+from adapt.toytown.shapes import HEIGHT, SUPER, WIDTH, Canvas, View
+from adapt.toytown.town import TOWNS, Town, between, lay
 from roadshift import unknown
 
 __all__ = ["CITIES", "CLASSES", "HEIGHT", "WIDTH", "draw"]

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adapt import toytown_things as things
-from adapt.toytown_shapes import SUPER, WIDTH, Board, Canvas
-from adapt.toytown_town import Street, Town, between
+from adapt.toytown import things
+from adapt.toytown.shapes import SUPER, WIDTH, Board, Canvas
+from adapt.toytown.town import Street, Town, between
 
 NEAR, FAR = 1.0, 90.0
 STOREY = 3.0

@@ -11,8 +11,6 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from adapt.classes_file import Table, read_classes, table_of_set
-from adapt.folders import IMAGES, LABELS, files_in, folders_in, listed, must_exist
 from adapt.labels import (
     CAMVID11,
     CAMVID_IDS,
@@ -23,7 +21,9 @@ from adapt.labels import (
     SYNTHIA_IDS,
     palette_of,
 )
-from adapt.spec import Spec
+from adapt.reading.classes_file import Table, read_classes, table_of_set
+from adapt.reading.folders import IMAGES, LABELS, files_in, folders_in, listed, must_exist
+from adapt.reading.spec import Spec
 from roadshift import UserError
 
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from adapt.toytown_kinds import NUMBERS
+from adapt.toytown.kinds import NUMBERS
 
 HEIGHT, WIDTH = 128, 256
 # Shapes are drawn twice as large: the image is averaged down, the label takes every second pixel.

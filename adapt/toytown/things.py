@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from adapt.toytown_shapes import Board, Canvas
+from adapt.toytown.shapes import Board, Canvas
 
 WIDE = 0.9  # half a car's width
 OCTAGON = [

@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import UInt, UInt8
 
 from adapt import toytown
-from adapt.decode import decode_image, decode_label, image_size
-from adapt.layouts import Pairs, split_of
-from adapt.spec import Spec
+from adapt.reading.decode import decode_image, decode_label, image_size
+from adapt.reading.layouts import Pairs, split_of
+from adapt.reading.spec import Spec
 from roadshift import unknown
 
 

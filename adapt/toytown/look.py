@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from adapt.toytown_kinds import KIND_GRAIN, KINDS, NUMBERS, rgb
-from adapt.toytown_shapes import HEIGHT, WIDTH, Paint
+from adapt.toytown.kinds import KIND_GRAIN, KINDS, NUMBERS, rgb
+from adapt.toytown.shapes import HEIGHT, WIDTH, Paint
 
 Floats = NDArray[np.float32]
 
