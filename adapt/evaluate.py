@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -74,10 +74,14 @@ class Scores(NamedTuple):
 
 
 class Confusion:
-    """One matrix for a whole set of images: rows are true classes, columns predicted ones."""
+    """One matrix for a whole set of images: rows are true classes, columns predicted ones.
 
-    def __init__(self, classes: Sequence[str]) -> None:
+    `known` are the classes that the labels can name (None: all); the others score nan, not 0.
+    """
+
+    def __init__(self, classes: Sequence[str], known: Collection[str] | None = None) -> None:
         self.classes = tuple(classes)
+        self.known = self.classes if known is None else known
         self.matrix: Int64[Tensor, "c c"] = torch.zeros(
             len(self.classes), len(self.classes), dtype=torch.int64
         )
@@ -93,6 +97,7 @@ class Confusion:
         """IoU = intersection / union per class and their mean (nan classes skipped)."""
         hits = self.matrix.diag().double()
         iou = 100 * hits / (self.matrix.sum(0) + self.matrix.sum(1) - hits)
+        iou[torch.tensor([name not in self.known for name in self.classes])] = math.nan
         return Scores(float(iou.nanmean()), dict(zip(self.classes, iou.tolist(), strict=True)))
 
 
@@ -138,7 +143,7 @@ def evaluate(
     seen: Callable[[int, UInt8[np.ndarray, "h w"]], None] = lambda _i, _labels: None,
 ) -> Scores:
     """Scores over a whole labelled set, at the labels' own size; `seen` is told each label map."""
-    confusion = Confusion(data.classes)
+    confusion = Confusion(data.classes, set(data.ids.values()))
     with evaluating(segmentor):
         for i in range(len(data)):
             labels = predict(segmentor, data.image(i), views)

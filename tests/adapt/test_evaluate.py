@@ -27,6 +27,15 @@ def test_iou_by_hand_over_the_whole_set() -> None:
     assert miou == pytest.approx((400 / 6 + 50 + 0) / 3)
 
 
+def test_a_class_that_the_labels_cannot_name_is_not_scored() -> None:
+    confusion = Confusion(("road", "car"), known={"road"})
+    confusion.add(bytes_of([[0, 1]]), bytes_of([[0, 0]]))
+    miou, iou = confusion.scores()
+    assert iou["road"] == pytest.approx(50)
+    assert math.isnan(iou["car"])
+    assert miou == pytest.approx(50)
+
+
 def test_subsets_of_cityscapes() -> None:
     names = CLASS_SETS["cityscapes19"].names
     iou = {name: float(i) for i, name in enumerate(names)}
