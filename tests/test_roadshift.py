@@ -76,8 +76,9 @@ def test_unknown_command_and_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--data" in capsys.readouterr().err
 
 
-def test_unknown_method_guesses() -> None:
+def test_unknown_method_guesses(capsys: pytest.CaptureFixture[str]) -> None:
     assert ended(["adapt", "output_adversery"]) == 2
+    assert 'Did you mean "output_adversary"?' in capsys.readouterr().err
 
 
 def test_unknown_lists_and_guesses() -> None:

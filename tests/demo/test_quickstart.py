@@ -68,9 +68,12 @@ def test_the_commands_are_those_a_person_types() -> None:
     common = (
         "--source toytown:game --target toytown:camera --network lraspp_mobilenet_v2 --weights none"
     )
-    assert lines[0].startswith(f"adapt source_only {common} --steps ")
-    assert lines[1].startswith(f"adapt output_adversary {common} --steps ")
+    assert lines[0].startswith(f"adapt source_only {common} ")
+    assert lines[1].startswith(f"adapt output_adversary {common} ")
     assert "--seed 3 --out qs/output_adversary" in lines[1]
+    # Both networks are trained alike, but for what only the adversary has.
+    same = lines[0].replace("source_only", "output_adversary") + " --width-d 16"
+    assert lines[1] == same
     assert lines[2:] == [
         "evaluate qs/source_only --data toytown:game#val --json qs/home.json "
         "--pictures qs/pictures/home",

@@ -19,10 +19,9 @@ def unchecked_types():
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("unchecked_types")
-@pytest.mark.parametrize("name", ["pidnet_s", "lraspp_mobilenet_v2"])
-def test_a_network_is_exported_for_every_size(tiny, name) -> None:
+def test_the_vehicle_network_is_exported_for_every_size(tiny) -> None:
     torch.manual_seed(0)
-    segmentor = build(name, len(tiny.classes))
+    segmentor = build("pidnet_s", len(tiny.classes))
     for p in segmentor.head_parameters():  # a head that starts at zero would prove nothing
         torch.nn.init.normal_(p, std=0.02)
     subject = tiny.subject(segmentor)

@@ -149,5 +149,5 @@ def test_a_full_disk(engine, tmp_path, monkeypatch):
             os.truncate(self.path, 0)
 
     monkeypatch.setattr(cv2, "VideoWriter", Full)
-    with pytest.raises(Failure, match=r"could not write .*overlay\.mp4: no video came out"):
+    with pytest.raises(Failure, match=r"could not write .*overlay\.mp4 .no video came out"):
         segment(engine, source, tmp_path / "out")
