@@ -96,14 +96,25 @@ def test_frames_of_the_wrong_size(engine, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+class Around:
+    """A stand-in round one of OpenCV's objects: a subclass of its classes corrupts memory."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+
 def test_a_video_that_ends_early_and_one_without_a_rate(engine, tmp_path, monkeypatch):
     source = make_video(tmp_path / "drive.mp4")
 
-    class Short(cv2.VideoCapture):
+    class Short(Around):
         def get(self, what):
             return {cv2.CAP_PROP_FPS: 0.0, cv2.CAP_PROP_FRAME_COUNT: 9.0}[what]
 
-    monkeypatch.setattr(cv2, "VideoCapture", Short)
+    capture = cv2.VideoCapture
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *rest: Short(capture(*rest)))
     remarks = segment(engine, source, tmp_path / "out").remarks
     assert remarks == [
         f"{source} does not say its frame rate: 25/s was written",
@@ -137,15 +148,17 @@ def test_no_writer(engine, tmp_path, monkeypatch):
 
 def test_a_full_disk(engine, tmp_path, monkeypatch):
     source = make_video(tmp_path / "drive.mp4")
-    release = cv2.VideoWriter.release
+    writer = cv2.VideoWriter
 
-    class Full(cv2.VideoWriter):
+    class Full(Around):
+        fourcc = writer.fourcc
+
         def __init__(self, path, *rest):
-            super().__init__(path, *rest)
+            super().__init__(writer(path, *rest))
             self.path = path
 
         def release(self):
-            release(self)
+            self.inner.release()
             os.truncate(self.path, 0)
 
     monkeypatch.setattr(cv2, "VideoWriter", Full)
