@@ -34,7 +34,7 @@ class Pair(NamedTuple):
     adversary: str
 
 
-MOBILENET = "--weights {data}/weights/mobilenet_v2_imagenet.safetensors --batch 8 --steps 1000"
+MOBILENET = "--weights {data}/weights/mobilenet_v2_imagenet.safetensors --batch 8"
 PAIRS = {
     "toytown": Pair(
         source="toytown:game",
@@ -51,7 +51,7 @@ PAIRS = {
         scored_on="camvid:{data}/camvid#val",
         source_size="180x320",
         size="240x320",
-        options=MOBILENET + " --crop 144x192 --scale 1 1.5 --blur 0.2"
+        options=MOBILENET + " --steps 1000 --crop 144x192 --scale 1 1.5 --blur 0.2"
         " --classes sky,building,pole,road,vegetation,fence,car",
         adversary="--width-d 16",
     ),
@@ -61,7 +61,7 @@ PAIRS = {
         scored_on="camvid:{data}/camvid#train/0001TP_008*",
         source_size="240x320",
         size="240x320",
-        options=MOBILENET + " --crop 144x192 --scale 1 1.5 --blur 0.2",
+        options=MOBILENET + " --steps 400 --crop 144x192 --scale 1 1.5 --blur 0.2",
         adversary="--width-d 16",
     ),
 }
@@ -117,16 +117,18 @@ def table(name: str, pair: Pair, seeds: list[int], found: dict[str, list[Any]]) 
     lines = [
         f"# {name}: {pair.source} -> {pair.target}, scored on {pair.scored_on}",
         "",
-        f"`{pair.options}`; adversary: `{pair.adversary}`; last checkpoint, labels at full size,",
-        f"one scale, no flip, {first['images']} images, seeds {seeds}. The oracle is source_only",
-        "trained on the target's own labels.",
+        f"`{pair.options}`; adversary: `{pair.adversary}`.",
+        "IoU in percent of the last checkpoint, labels at full size, one scale, no flip, on",
+        f"{first['images']} images, mean and deviation over seeds {seeds}. The oracle is",
+        "source_only trained on the target's own labels.",
         f"Made by `python bench/adaptation.py {name}`.",
         "",
-        "| | mIoU | " + " | ".join(classes) + " |",
-        "|---" * (len(classes) + 2) + "|",
+        "| | mIoU | by seed | " + " | ".join(classes) + " |",
+        "|---" * (len(classes) + 3) + "|",
     ]
     for title, runs in found.items():
-        cells = [spread([run["miou"] for run in runs])]
+        mious = [run["miou"] for run in runs]
+        cells = [spread(mious), ", ".join(f"{miou:.1f}" for miou in mious)]
         cells += [spread([run["iou"][c] for run in runs]) for c in classes]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
