@@ -6,6 +6,7 @@ resuming at a step needs no saved state of the loader.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -87,8 +88,14 @@ def batches(draws: Draws, run: Run, *, start: int, rank: int) -> Iterator[Batch]
         num_workers=run.workers,
         pin_memory=torch.cuda.is_available() and run.device != "cpu",
         prefetch_factor=4 if run.workers else None,
+        worker_init_fn=_leave_interrupts_to_the_parent,
     )
     return iter(loader)
+
+
+def _leave_interrupts_to_the_parent(_: int) -> None:
+    """Ctrl-C reaches all processes; the loop still wants batches to end its step with."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _shuffled(n: int, seed: int, k: int) -> int:

@@ -76,6 +76,8 @@ def _prepare(method: Method, run: Run, fabric: Fabric) -> None:
         if isinstance(part, nn.Module):
             part.to(fabric.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
             part.train()
+    if run.batch_norm == "sync":
+        nn.SyncBatchNorm.convert_sync_batchnorm(method.segmentor)
     if run.batch_norm == "frozen":
         for layer in method.segmentor.modules():
             if isinstance(layer, _BatchNorm):

@@ -41,10 +41,8 @@ def train(name: str, make: Callable[[Any, Run, int], Method], config: Any, run: 
     source = source.with_classes(classes)
     info = describe(name, config, run, source, target)
     fabric = _fabric(run)
-    fabric.launch()
-    if fabric.global_rank == 0:
-        claim(run.out, info)
-    fabric.barrier()
+    claim(run.out, info)
+    fabric.launch()  # with several devices, the others start here and come this way again
     torch.manual_seed(run.seed)
     method = make(config, run, len(classes))
     if not (run.out / "last.safetensors").is_file():
@@ -81,12 +79,12 @@ def describe(name: str, config: Any, run: Run, source: LabelledImages, target: I
 def claim(out: Path, info: RunInfo) -> None:
     """Make the run folder, or check that the one there is this very run.
 
-    Raises UserError naming the first setting that differs, or the data that changed.
+    A run that saved nothing yet is replaced. Raises UserError naming the first setting that
+    differs, or the data that changed.
     """
-    if not (out / "run.json").is_file():
-        if out.is_dir() and any(out.iterdir()):
-            raise UserError(f"{out} holds other things and no run; give --out an empty folder")
-        out.mkdir(parents=True, exist_ok=True)
+    if not (out / "run.json").is_file() and out.is_dir() and any(out.iterdir()):
+        raise UserError(f"{out} holds other things and no run; give --out an empty folder")
+    if not (out / "last.safetensors").is_file():
         checkpoint.write_info(out, info)
         return
     there = checkpoint.read_info(out)

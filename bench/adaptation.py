@@ -34,7 +34,10 @@ class Pair(NamedTuple):
     adversary: str
 
 
-MOBILENET = "--weights {data}/weights/mobilenet_v2_imagenet.safetensors --batch 8"
+MOBILENET = (
+    "--weights {data}/weights/mobilenet_v2_imagenet.safetensors --batch-norm frozen --batch 8 "
+    "--crop 144x192 --scale 1 1.5 --blur 0.2"
+)
 PAIRS = {
     "toytown": Pair(
         source="toytown:game",
@@ -51,8 +54,7 @@ PAIRS = {
         scored_on="camvid:{data}/camvid#val",
         source_size="180x320",
         size="240x320",
-        options=MOBILENET + " --steps 1000 --crop 144x192 --scale 1 1.5 --blur 0.2"
-        " --classes sky,building,pole,road,vegetation,fence,car",
+        options=MOBILENET + " --steps 1000 --classes sky,building,pole,road,vegetation,fence,car",
         adversary="--width-d 16",
     ),
     "camvid_dusk": Pair(
@@ -61,7 +63,7 @@ PAIRS = {
         scored_on="camvid:{data}/camvid#train/0001TP_008*",
         source_size="240x320",
         size="240x320",
-        options=MOBILENET + " --steps 400 --crop 144x192 --scale 1 1.5 --blur 0.2",
+        options=MOBILENET + " --steps 400",
         adversary="--width-d 16",
     ),
 }

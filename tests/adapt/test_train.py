@@ -1,6 +1,7 @@
 """Training through the command line: whole runs, exact resume, mistakes."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -9,10 +10,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.fabric import Fabric
 from safetensors.torch import load_file
+from torch.nn import SyncBatchNorm
+from torch.nn.modules.batchnorm import _BatchNorm
 
 import roadshift
 from adapt import checkpoint
+from adapt.fit import _prepare
+from adapt.methods.source_only import Config, SourceOnly
+from adapt.run import Run
 
 SMALL = {
     "--size": "64x128",
@@ -109,17 +116,21 @@ def test_killed_and_resumed_equals_uninterrupted(
     assert steps == list(range(1, 9))
 
 
-def test_sigterm_saves_before_it_ends(tiny_source: str, tiny_target: str, tmp_path: Path) -> None:
+def test_ctrl_c_saves_before_it_ends(tiny_source: str, tiny_target: str, tmp_path: Path) -> None:
+    """The terminal sends SIGINT to the run and to its loaders alike."""
     out = tmp_path / "run"
     more = ["--steps", "5000", "--save-every", "5000"]
-    arguments = command("source_only", tiny_source, tiny_target, out, *more)
+    arguments = command("source_only", tiny_source, tiny_target, out, *more, "--workers", "1")
     process = subprocess.Popen(
-        [sys.executable, "-m", "roadshift", *arguments], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "roadshift", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     while not (out / "metrics.jsonl").is_file() or not (out / "metrics.jsonl").read_text():
         assert process.poll() is None
         time.sleep(0.05)
-    process.terminate()
+    os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "stopped after step" in said
@@ -187,6 +198,27 @@ def test_mistakes_are_one_sentence_and_exit_2(
     said = capfd.readouterr().err
     assert sentence in said
     assert "Traceback" not in said
+
+
+def test_a_start_that_failed_does_not_hold_the_folder(
+    tiny_source: str, tiny_target: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    failed = command("source_only", tiny_source, tiny_target, out, "--weights", "nowhere.pth")
+    assert in_process(failed) == 2
+    assert "no weights file at nowhere.pth" in capfd.readouterr().err
+    assert in_process(command("source_only", tiny_source, tiny_target, out, "--steps", "1")) == 0
+
+
+def test_sync_batch_norm_replaces_every_layer_and_keeps_the_parameters() -> None:
+    run = Run(source="", target="", out=Path(), weights="none", batch_norm="sync")
+    method = SourceOnly(Config(), run, 3)
+    before = dict(method.segmentor.named_parameters())
+    _prepare(method, run, Fabric(accelerator="cpu", devices=1))
+    layers = [m for m in method.segmentor.modules() if isinstance(m, _BatchNorm)]
+    assert len(layers) > 50
+    assert all(isinstance(layer, SyncBatchNorm) for layer in layers)
+    assert all(p is before[name] for name, p in method.segmentor.named_parameters())
 
 
 def test_a_folder_with_other_things_is_left_alone(
