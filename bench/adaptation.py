@@ -35,7 +35,7 @@ class Pair(NamedTuple):
 
 
 MOBILENET = (
-    "--weights {data}/weights/mobilenet_v2_imagenet.safetensors --batch-norm frozen --batch 8 "
+    "--weights {data}/weights/mobilenet_v2_imagenet.safetensors --batch 8 "
     "--crop 144x192 --scale 1 1.5 --blur 0.2"
 )
 PAIRS = {

@@ -1,0 +1,74 @@
+"""Why a pair of cities is hard: class shares on both sides, and what batch statistics are worth.
+
+    python bench/diagnose.py RUN... --source SPEC --target SPEC --scored-on SPEC
+
+Prints each class's share of the labelled pixels of every fifth image (target labels are read to
+explain a result, after training), and each run's mIoU as it is and with the batch-norm statistics
+re-estimated on 120 target images (AdaBN, Li et al., 2017).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from adapt import checkpoint
+from adapt.datasets import labelled, unlabelled
+from adapt.evaluate import Views, evaluate, logits_of
+from adapt.networks import Segmentor
+
+
+def shares(spec: str, classes: tuple[str, ...]) -> dict[str, float]:
+    """Percent of the labelled pixels by class."""
+    data = labelled(spec).with_classes(classes)
+    counts = np.zeros(256)
+    for i in range(0, len(data), 5):
+        counts += np.bincount(data.label(i).ravel(), minlength=256)
+    total = counts[: len(classes)].sum()
+    return {name: round(100 * counts[k] / total, 1) for k, name in enumerate(classes)}
+
+
+def adapt_batch_norm(segmentor: Segmentor, target: str, work: tuple[int, int] | None) -> None:
+    """Replace all running statistics by the mean ones of 15 batches of 8 target images."""
+    images = unlabelled(target)
+    for layer in segmentor.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.reset_running_stats()
+            layer.momentum = None
+    segmentor.train()
+    chosen = np.linspace(0, len(images) - 1, 120).astype(int).reshape(15, 8)
+    with torch.inference_mode():
+        for rows in chosen:
+            batch = np.stack([images.image(int(i)) for i in rows])
+            logits_of(segmentor, torch.from_numpy(batch), work)
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("runs", nargs="+", type=Path)
+    for option in ("--source", "--target", "--scored-on"):
+        parser.add_argument(option, required=True)
+    asked = parser.parse_args()
+    classes = checkpoint.read_info(asked.runs[0]).classes
+    for spec in (asked.source, asked.target, asked.scored_on):
+        print(spec, shares(spec, classes), flush=True)
+    for run in asked.runs:
+        segmentor, info = checkpoint.read(run)
+        data, views = labelled(asked.scored_on).with_classes(classes), Views(size=info.work_size)
+        before = evaluate(segmentor, data, views).miou
+        adapt_batch_norm(segmentor, asked.target, info.work_size)
+        after = evaluate(segmentor, data, views).miou
+        print(
+            f"{run}: mIoU {before:.1f}, with the target's batch statistics {after:.1f}", flush=True
+        )
+
+
+if __name__ == "__main__":
+    main()
