@@ -29,7 +29,7 @@ def shares(spec: str, classes: tuple[str, ...]) -> dict[str, float]:
     for i in range(0, len(data), 5):
         counts += np.bincount(data.label(i).ravel(), minlength=256)
     total = counts[: len(classes)].sum()
-    return {name: round(100 * counts[k] / total, 1) for k, name in enumerate(classes)}
+    return {name: round(float(100 * counts[k] / total), 1) for k, name in enumerate(classes)}
 
 
 def adapt_batch_norm(segmentor: Segmentor, target: str, work: tuple[int, int] | None) -> None:
