@@ -10,7 +10,8 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from adapt.images import Images, LabelledImages
-from adapt.labels import IGNORE, Colour
+from adapt.labels import Colour
+from adapt.pictures import overlay
 
 HEIGHT, GAP, LINE, ACROSS = 200, 6, 20, 1620
 PAPER, INK = (255, 255, 255), (20, 20, 20)
@@ -29,19 +30,6 @@ def contact_sheet(data: Images | LabelledImages, count: int) -> UInt8[np.ndarray
         width = max(row.width for row in rows)
         rows.append(_legend(data.classes, data.palette, width))
     return np.asarray(_joined(rows, 0, GAP))
-
-
-def overlay(
-    image: UInt8[np.ndarray, "h w 3"],
-    label: UInt8[np.ndarray, "h w"],
-    palette: Sequence[Colour],
-    strength: float = 0.6,
-) -> UInt8[np.ndarray, "h w 3"]:
-    """The image tinted with the colours of its classes; ignored pixels stay as they are."""
-    colours = np.zeros((256, 3), np.float32)
-    colours[: len(palette)] = palette
-    tinted = (image * (1 - strength) + colours[label] * strength).astype(np.uint8)
-    return np.where((label == IGNORE)[..., None], image, tinted)
 
 
 def _cell(data: Images | LabelledImages, i: int) -> Image.Image:

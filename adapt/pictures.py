@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-Palette = tuple[tuple[int, int, int], ...]
+from adapt.labels import IGNORE, Colour
+
+Palette = Sequence[Colour]
 
 
-def coloured(labels: UInt8[np.ndarray, "h w"], palette: Palette) -> UInt8[np.ndarray, "h w 3"]:
-    """The label map in its classes' colours (RGB); 255 and other unknown ids are black."""
-    table = np.zeros((256, 3), np.uint8)
-    table[: len(palette)] = palette
-    return table[labels]
+def overlay(
+    image: UInt8[np.ndarray, "h w 3"],
+    label: UInt8[np.ndarray, "h w"],
+    palette: Palette,
+    strength: float = 0.6,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The image tinted with the colours of its classes; ignored pixels stay as they are."""
+    colours = np.zeros((256, 3), np.float32)
+    colours[: len(palette)] = palette
+    tinted = (image * (1 - strength) + colours[label] * strength).astype(np.uint8)
+    return np.where((label == IGNORE)[..., None], image, tinted)
 
 
 def strip(
     image: UInt8[np.ndarray, "h w 3"], maps: list[UInt8[np.ndarray, "h w"]], palette: Palette
 ) -> UInt8[np.ndarray, "h ww 3"]:
     """The image and, beside it, the image under each coloured label map."""
-    overlays = [cv2.addWeighted(image, 0.4, coloured(m, palette), 0.6, 0.0) for m in maps]
+    overlays = [overlay(image, m, palette) for m in maps]
     return np.concatenate([image, *overlays], axis=1)
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from adapt.cli_data import app
-from adapt.contact_sheet import contact_sheet, overlay
+from adapt.contact_sheet import contact_sheet
 from adapt.datasets import labelled, unlabelled
+from adapt.pictures import overlay
 from roadshift import Failure, UserError
 
 

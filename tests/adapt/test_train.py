@@ -221,6 +221,15 @@ def test_sync_batch_norm_replaces_every_layer_and_keeps_the_parameters() -> None
     assert all(p is before[name] for name, p in method.segmentor.named_parameters())
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device to use")
+def test_cuda_that_is_not_there_is_said(
+    tiny_source: str, tiny_target: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = command("source_only", tiny_source, tiny_target, tmp_path / "r", "--device", "cuda")
+    assert in_process(asked) == 2
+    assert "--device cuda: torch sees no CUDA device here" in capfd.readouterr().err
+
+
 def test_a_folder_with_other_things_is_left_alone(
     tiny_source: str, tiny_target: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
