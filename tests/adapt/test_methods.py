@@ -1,5 +1,6 @@
 """One contract for all methods."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,15 +84,38 @@ def test_saved_and_loaded_it_takes_the_same_next_step(
     assert all(torch.equal(v, expected[k]) for k, v in other.step(batch).items())
 
 
-def test_discriminator_learns_and_fools_have_opposite_signs() -> None:
-    """With w_adv large and no labels, G must make D's target score move towards source."""
+def test_the_segmentor_moves_its_target_outputs_to_the_source_side() -> None:
+    """With D fixed and nothing labelled, D's score of target outputs (1 = target) must fall."""
     torch.manual_seed(0)
-    run = tiny_run()
     config = output_adversary.Config(width_d=8, w_adv=1.0, w_adv_aux=0.0, w_aux=0.0, lr_d=0.0)
-    method = output_adversary.OutputAdversary(config, run, 4)
+    method = output_adversary.OutputAdversary(config, tiny_run(), 4)
     batch = tiny_batch()
     unlabelled = batch._replace(y_s=torch.full_like(batch.y_s, 255))
-    first = float(method.step(unlabelled)["G"])
+
+    def target_score() -> float:
+        with torch.no_grad():
+            z = method.G(torch.cat([batch.x_s, batch.x_t])).logits
+            full = nn.functional.interpolate(z, size=batch.x_t.shape[-2:], mode="bilinear")
+            return float(method.D(full.softmax(1)).chunk(2)[1].mean())
+
+    before = target_score()
     for _ in range(10):
-        last = float(method.step(unlabelled)["G"])
-    assert last < first
+        method.step(unlabelled)
+    assert target_score() < before
+
+
+def test_the_discriminator_learns_which_city_is_which() -> None:
+    """With the segmentor fixed, D must score target outputs (1) above source outputs (0)."""
+    torch.manual_seed(0)
+    config = output_adversary.Config(width_d=8, lr_d=1e-2)
+    run = dataclasses.replace(tiny_run(), lr=0.0)
+    method = output_adversary.OutputAdversary(config, run, 4)
+    batch = tiny_batch()
+    for _ in range(20):
+        losses = method.step(batch)
+    assert float(losses["D"]) < 0.6
+    with torch.no_grad():
+        z = method.G(torch.cat([batch.x_s, batch.x_t])).logits
+        full = nn.functional.interpolate(z, size=batch.x_t.shape[-2:], mode="bilinear")
+        d_s, d_t = method.D(full.softmax(1)).chunk(2)
+    assert float(d_t.mean()) > float(d_s.mean())
