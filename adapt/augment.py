@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
@@ -59,6 +59,29 @@ class Augment:
         return [
             v2.RandomCrop(self.crop, pad_if_needed=True, fill=fill),
             v2.RandomHorizontalFlip(0.5 if self.flip else 0.0),
-            v2.ColorJitter(s, s, s, s / 4),
-            v2.RandomApply([v2.GaussianBlur(5, (0.2, 1.2))], p=self.blur),
+            *colours(s, self.blur),
         ]
+
+
+def colours(jitter: float, blur: float) -> Sequence[v2.Transform]:
+    """What changes an image's colours and sharpness, and leaves every pixel in its place."""
+    s = jitter
+    return [
+        v2.ColorJitter(s, s, s, s / 4),
+        v2.RandomApply([v2.GaussianBlur(5, (0.2, 1.2))], p=blur),
+    ]
+
+
+class Recolour:
+    """The same changes of colour, on a batch on the device: every image gets its own.
+
+    For methods that need the image also as it was. Randomness is torch's global generator.
+    """
+
+    def __init__(self, jitter: float, blur: float) -> None:
+        self.change = v2.Compose(colours(jitter, blur))
+
+    def __call__(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
+        """RGB in [0, 1] in and out."""
+        with torch.autocast(x.device.type, enabled=False):
+            return torch.stack([self.change(image) for image in x])

@@ -7,9 +7,12 @@ resuming at a step needs no saved state of the loader.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import UInt8
@@ -18,15 +21,51 @@ from torch.utils.data import DataLoader, Dataset
 
 from adapt.augment import Augment
 from adapt.datasets import Images, LabelledImages
+from adapt.labels import IGNORE
 from adapt.run import Run, parse_size
+from roadshift import UserError
+
+_NOTHING = torch.empty(0, dtype=torch.uint8)
 
 
 class Batch(NamedTuple):
-    """Source images and labels, target images: `x_s`, `y_s`, `x_t`; there is no target label."""
+    """Source images and labels, target images and pseudo labels; there is no target label.
+
+    `y_t` is 255 everywhere where a run has no pseudo labels. Of a city that a run does without, the
+    tensors are empty.
+    """
 
     x_s: Tensor
     y_s: Tensor
     x_t: Tensor
+    y_t: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class PseudoLabelled:
+    """Target images and what a network of this run, not a person, took their classes to be."""
+
+    images: Images
+    labels: Sequence[Path]
+    """of each image a PNG of class indices, 255 where the network was not sure"""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def image(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
+        return self.images.image(i)
+
+    def label(self, i: int) -> UInt8[np.ndarray, "h w"]:
+        """Raises UserError for a file that is missing or damaged."""
+        found = cv2.imread(str(self.labels[i]), cv2.IMREAD_GRAYSCALE)
+        if found is None:
+            raise UserError(
+                f"{self.labels[i]} cannot be read; delete its folder, and it is made again"
+            )
+        return found.astype(np.uint8, copy=False)
+
+
+Target = Images | PseudoLabelled
 
 
 class Draws(Dataset[Batch]):
@@ -34,8 +73,8 @@ class Draws(Dataset[Batch]):
 
     def __init__(
         self,
-        source: LabelledImages,
-        target: Images,
+        source: LabelledImages | None,
+        target: Target | None,
         augment_s: Augment,
         augment_t: Augment,
         seed: int,
@@ -45,22 +84,44 @@ class Draws(Dataset[Batch]):
         self.seed = seed
 
     def __getitem__(self, k: int) -> Batch:
-        i = _shuffled(len(self.source), self.seed, k)
-        j = _shuffled(len(self.target), self.seed + 1, k)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_mix(self.seed, k))
-            x_s, y_s = self.augment_s(self.source.image(i), self.source.label(i))
-            x_t, _ = self.augment_t(self.target.image(j), None)
-        assert y_s is not None
-        return Batch(x_s, y_s, x_t)
+            return Batch(*self._source(k), *self._target(k))
+
+    def _source(self, k: int) -> tuple[Tensor, Tensor]:
+        if self.source is None:
+            return _NOTHING, _NOTHING
+        i = _shuffled(len(self.source), self.seed, k)
+        return _both(self.augment_s, self.source.image(i), self.source.label(i))
+
+    def _target(self, k: int) -> tuple[Tensor, Tensor]:
+        if self.target is None:
+            return _NOTHING, _NOTHING
+        j = _shuffled(len(self.target), self.seed + 1, k)
+        image = self.target.image(j)
+        label = np.full(image.shape[:2], IGNORE, np.uint8)
+        if isinstance(self.target, PseudoLabelled):
+            label = self.target.label(j)
+        return _both(self.augment_t, image, label)
 
 
-def make_draws(run: Run, source: LabelledImages, target: Images) -> Draws:
-    """The draws of a run: sizes and augmentation as its settings say."""
+def _both(
+    augment: Augment, image: UInt8[np.ndarray, "h w 3"], label: UInt8[np.ndarray, "h w"]
+) -> tuple[Tensor, Tensor]:
+    x, y = augment(image, label)
+    assert y is not None
+    return x, y
+
+
+def make_draws(run: Run, source: LabelledImages | None, target: Target | None) -> Draws:
+    """The draws of a run: sizes and augmentation as its settings say; None: a city not drawn."""
     source_size, size = parse_size(run.source_size, "source-size"), parse_size(run.size, "size")
-    crop = parse_size(run.crop, "crop") or _smaller(
-        source_size or _shape(source.image(0)), size or _shape(target.image(0))
-    )
+    sizes = [
+        resized or _shape(images.image(0))
+        for resized, images in ((source_size, source), (size, target))
+        if images is not None
+    ]
+    crop = parse_size(run.crop, "crop") or (min(s[0] for s in sizes), min(s[1] for s in sizes))
 
     def augment(resized: tuple[int, int] | None) -> Augment:
         return Augment(
@@ -110,7 +171,3 @@ def _mix(seed: int, k: int) -> int:
 
 def _shape(image: UInt8[np.ndarray, "h w 3"]) -> tuple[int, int]:
     return image.shape[0], image.shape[1]
-
-
-def _smaller(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
-    return min(a[0], b[0]), min(a[1], b[1])

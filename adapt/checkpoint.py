@@ -1,7 +1,9 @@
 """The run folder's format: run.json says what the run is, *.safetensors what it learnt.
 
     run.json                format number, settings, classes, versions, data fingerprints
-    last.safetensors        networks and optimizers after the last saved step: the headline
+    last.safetensors        networks and optimizers after the last saved step: the headline.
+                            `segmentor.*` is G; `translator.*` and `reconstructor.*` are F and M of
+                            a method that has them
     best.safetensors        only with --select-on: best on labelled target images
     metrics.jsonl, tensorboard/, pictures/, evaluations/
 
@@ -11,6 +13,7 @@ A file is written beside its place and renamed into it, so it is whole or the on
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, fields
@@ -24,10 +27,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from adapt.networks import build
+from adapt.networks.image_generator import Reconstructor, Translator
 from adapt.networks.segmentor import Segmentor
+from adapt.networks.translated import Translated
 from roadshift import UserError, replacing
 
-FORMAT = 1
+FORMAT = 2
+"""2: a run can have a translator and a reconstructor."""
 State = Mapping[str, nn.Module | Optimizer]
 
 
@@ -49,14 +55,22 @@ class RunInfo:
     settings: dict[str, Any]
     fingerprints: dict[str, str]
     versions: dict[str, str]
+    translator: dict[str, int] | None = None
+    """width and blocks of F, where what is deployed is G(F(x))"""
+    reconstructor: dict[str, int] | None = None
+    """width and blocks of M, which draws label maps"""
     scores: dict[str, Any] = field(default_factory=dict)
 
 
 class SavedRun(NamedTuple):
-    """A trained segmentor (float32, eval mode, on the CPU) and where it came from."""
+    """What a run learnt (float32, eval mode, on the CPU) and where it came from.
+
+    `segmentor` is the whole deployed function, with the translator where there is one.
+    """
 
     segmentor: Segmentor
     info: RunInfo
+    reconstructor: Reconstructor | None = None
 
 
 def read(run: Path, which: str = "last") -> SavedRun:
@@ -66,18 +80,21 @@ def read(run: Path, which: str = "last") -> SavedRun:
     checkpoint is damaged or another network's.
     """
     info = read_info(run)
-    segmentor = build(info.network, len(info.classes))
     path = run / f"{which}.safetensors"
     if not path.is_file():
         raise UserError(
             f"{run} has no {path.name}: nothing was saved yet; let `roadshift adapt` reach "
             "its first checkpoint"
         )
-    with _opened(path) as (get, keys, _):
-        prefix = "segmentor."
-        found = {k.removeprefix(prefix): get(k) for k in keys if k.startswith(prefix)}
-    _load_module(segmentor, found, f"{path} (network {info.network})")
-    return SavedRun(segmentor.eval(), info)
+    segmentor = build(info.network, len(info.classes))
+    translator = Translator(**info.translator) if info.translator else None
+    reconstructor = None
+    if info.reconstructor:
+        reconstructor = Reconstructor(len(info.classes), **info.reconstructor)
+    parts = {"segmentor": segmentor, "translator": translator, "reconstructor": reconstructor}
+    load(path, {name: part.eval() for name, part in parts.items() if part is not None})
+    whole = Translated(translator, segmentor).eval() if translator else segmentor
+    return SavedRun(whole, info, reconstructor)
 
 
 def read_info(run: Path) -> RunInfo:
@@ -130,8 +147,17 @@ def save(path: Path, state: State, step: int) -> None:
             raise OSError(str(error)) from error
 
 
+def step_of(run: Path) -> int:
+    """The step of a run folder's last checkpoint; 0 where there is none yet."""
+    path = run / "last.safetensors"
+    if not path.is_file():
+        return 0
+    with _opened(path) as (_, _, plain):
+        return int(plain["step"])
+
+
 def load(path: Path, state: State) -> int:
-    """Put a saved state back, in place; the step it was saved at. The inverse of `save`."""
+    """Put a saved state, or some parts of it, back in place; the step it was saved at."""
     with _opened(path) as (get, keys, plain):
         for name, part in state.items():
             found = {k.removeprefix(f"{name}."): k for k in keys if k.startswith(f"{name}.")}
@@ -140,6 +166,12 @@ def load(path: Path, state: State) -> int:
             else:
                 _load_module(part, {k: get(v) for k, v in found.items()}, f"{path} ({name})")
         return int(plain["step"])
+
+
+def fingerprint(checkpoint: Path) -> str:
+    """SHA-256 of a file: what was made by a network goes out of date with it."""
+    with checkpoint.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _load_module(module: nn.Module, found: dict[str, Tensor], where: str) -> None:

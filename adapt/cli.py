@@ -9,7 +9,9 @@ from cyclopts import App, Parameter
 from rich import print as show
 
 from adapt.evaluate import Views
+from adapt.ldr.stages import train_ldr
 from adapt.methods import output_adversary as oa
+from adapt.methods import reconstruction as rec
 from adapt.methods import source_only as so
 from adapt.run import Run, parse_size
 from adapt.score import score, table
@@ -31,6 +33,23 @@ def source_only(run: Flat[Run], config: Flat[so.Config] = so.Config()) -> None:
 def output_adversary(run: Flat[Run], config: Flat[oa.Config] = oa.Config()) -> None:
     """Align the outputs of both cities by discriminators (AdaptSegNet, AdvEnt)."""
     _done(run, train("output_adversary", oa.OutputAdversary, config, run))
+
+
+@app.command(name="ldr")
+def ldr(
+    run: Flat[Run],
+    config: Flat[rec.Config] = rec.Config(),
+    *,
+    stage: str = "",
+) -> None:
+    """Translate the target, rebuild images from predicted labels (Yang et al., 2020).
+
+    Parameters
+    ----------
+    stage
+        run this stage alone: translate, pretrain, joint0, pseudo_labels1, joint1, ...
+    """
+    _done(run, train_ldr(config, run, stage=stage))
 
 
 def evaluate(

@@ -19,17 +19,15 @@ from adapt import checkpoint
 from adapt.batches import Batch, Draws, batches
 from adapt.game import Losses
 from adapt.monitor import Monitor
-from adapt.networks.segmentor import Segmentor
+from adapt.optimizers import DECAYS
 from adapt.run import Run
 from roadshift import Failure, UserError
 
 
 @runtime_checkable
 class Method(Protocol):
-    """What the loop needs: what is scored, what moves, what is saved."""
+    """What the loop needs: what moves and is saved, and how it moves."""
 
-    @property
-    def segmentor(self) -> Segmentor: ...
     @property
     def state(self) -> Mapping[str, nn.Module | Optimizer]: ...
     def step(self, batch: Batch) -> Losses:
@@ -61,7 +59,7 @@ def fit(method: Method, draws: Draws, run: Run, fabric: Fabric, monitor: Monitor
             if saving or done % run.log_every == 0 or fabric.device.type == "cpu":
                 _check_finite(losses, done, run)
             if monitor:
-                monitor.after(done, losses, method.segmentor, _rate(method))
+                monitor.after(done, losses, _rate(method))
             if saving:
                 _save(method, last, done, fabric, monitor)
             if stopped and done < run.steps:
@@ -76,25 +74,31 @@ def _prepare(method: Method, run: Run, fabric: Fabric) -> None:
         if isinstance(part, nn.Module):
             part.to(fabric.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
             part.train()
-    if run.batch_norm == "sync":
-        nn.SyncBatchNorm.convert_sync_batchnorm(method.segmentor)
-    if run.batch_norm == "frozen":
-        for layer in method.segmentor.modules():
-            if isinstance(layer, _BatchNorm):
-                layer.eval()
-                layer.requires_grad_(False)
+            _set_batch_norm(part, run)
     for optimizer in _optimizers(method):
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
     if run.compile:
-        method.segmentor.compile()
+        for part in method.state.values():
+            if isinstance(part, nn.Module):
+                part.compile()
+
+
+def _set_batch_norm(network: nn.Module, run: Run) -> None:
+    if run.batch_norm == "sync":
+        nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    if run.batch_norm == "frozen":
+        for layer in network.modules():
+            if isinstance(layer, _BatchNorm):
+                layer.eval()
+                layer.requires_grad_(False)
 
 
 def _set_rates(method: Method, run: Run, step: int) -> None:
-    """Polynomial decay with power 0.9, as all of the papers train."""
-    factor = (1 - step / run.steps) ** 0.9
+    """Every group of parameters decays as its optimizer says."""
     for optimizer in _optimizers(method):
         for group in optimizer.param_groups:
+            factor = DECAYS[group.get("decay", "polynomial")](step, run.steps)
             group["lr"] = group["initial_lr"] * factor
 
 
@@ -118,11 +122,13 @@ def _on_device(batch: Batch, fabric: Fabric) -> Batch:
     """Bytes travel; floats in [0, 1] are made on the device, channels last."""
 
     def floats(x: Tensor) -> Tensor:
-        moved = x.to(fabric.device, memory_format=torch.channels_last, non_blocking=True)
+        layout = torch.channels_last if x.ndim == 4 else torch.preserve_format
+        moved = x.to(fabric.device, memory_format=layout, non_blocking=True)
         return moved.float() / 255
 
     y_s = batch.y_s.to(fabric.device, non_blocking=True)
-    return Batch(floats(batch.x_s), y_s, floats(batch.x_t))
+    y_t = batch.y_t.to(fabric.device, non_blocking=True)
+    return Batch(floats(batch.x_s), y_s, floats(batch.x_t), y_t)
 
 
 def _check_finite(losses: Losses, step: int, run: Run) -> None:
@@ -139,7 +145,7 @@ def _check_finite(losses: Losses, step: int, run: Run) -> None:
 def _save(method: Method, path: Path, step: int, fabric: Fabric, monitor: Monitor | None) -> None:
     if monitor:
         checkpoint.save(path, method.state, step)
-        if monitor.is_best(method.segmentor, step):
+        if monitor.is_best(step):
             checkpoint.save(path.with_name("best.safetensors"), method.state, step)
     fabric.barrier()
 

@@ -19,13 +19,18 @@ class Game:
     def play(self, **losses: Tensor) -> Losses:
         """Differentiate every loss by its own player's parameters, then move all players at once.
 
+        Players that are given the very same tensor play together: it is differentiated once.
         Gradients are averaged over the processes of the run. Returns the detached losses by player.
         """
-        last = list(losses)[-1]
+        sides: dict[int, list[str]] = {}
         for name, loss in losses.items():
-            own = self._parameters(name)
+            sides.setdefault(id(loss), []).append(name)
+        last = list(sides.values())[-1]
+        for names in sides.values():
+            loss = losses[names[0]]
+            own = [p for name in names for p in self._parameters(name)]
             with torch.autocast(loss.device.type, enabled=False):
-                torch.autograd.backward(loss, inputs=own, retain_graph=name != last)
+                torch.autograd.backward(loss, inputs=own, retain_graph=names is not last)
             _average_over_processes(own)
         for name in losses:
             self.optimizers[name].step()

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from adapt.datasets import Images, LabelledImages
-from adapt.evaluate import Views, evaluate, evaluating, predict
 from adapt.game import Losses
-from adapt.networks.segmentor import Segmentor
-from adapt.pictures import Palette, strip, write_png
-from adapt.run import Run, parse_size
+from adapt.pictures import write_png
+from adapt.run import Run
 from roadshift import replacing
 
 
@@ -22,10 +21,13 @@ class Monitor:
     """Watches one run from one process; writes into the run's folder only."""
 
     def __init__(
-        self, run: Run, target: Images, palette: Palette, select_on: LabelledImages | None
+        self,
+        run: Run,
+        picture: Callable[[], UInt8[np.ndarray, "h w 3"]],
+        select: Callable[[], float] | None = None,
     ) -> None:
-        self.run, self.target, self.palette, self.select_on = run, target, palette, select_on
-        self.views = Views(size=parse_size(run.size, "size"))
+        """`picture` draws what the run can do now, `select` scores it on labelled target images."""
+        self.run, self.picture, self.select = run, picture, select
         self.best = -1.0
         self.board: SummaryWriter | None = None
         self.progress = Progress(
@@ -56,7 +58,7 @@ class Monitor:
         self.board = SummaryWriter(str(self.run.out / "tensorboard"), purge_step=step + 1)
         self.progress.add_task("starting", total=self.run.steps, completed=step, speed="")
 
-    def after(self, step: int, losses: Losses, segmentor: Segmentor, lr: float) -> None:
+    def after(self, step: int, losses: Losses, lr: float) -> None:
         """Show, log and picture what is due after `step`."""
         final = step == self.run.steps
         task = self.progress.tasks[0]
@@ -68,27 +70,16 @@ class Monitor:
             self.progress.update(task.id, description=text)
             self._log(step, {"lr": lr, **{f"loss_{k}": v for k, v in values.items()}})
         if step % self.run.picture_every == 0 or final:
-            self._picture(segmentor, step)
+            write_png(self.run.out / "pictures" / f"{step:06d}.png", self.picture())
 
-    def is_best(self, segmentor: Segmentor, step: int) -> bool:
+    def is_best(self, step: int) -> bool:
         """Whether this is the best so far on the labelled target images, where there are any."""
-        if self.select_on is None:
+        if self.select is None:
             return False
-        miou = evaluate(segmentor, self.select_on, self.views).miou
+        miou = self.select()
         self._log(step, {"select_miou": miou})
         better, self.best = miou > self.best, max(miou, self.best)
         return better
-
-    def _picture(self, segmentor: Segmentor, step: int) -> None:
-        """Four target images and what the segmentor makes of them now."""
-        rows: list[np.ndarray] = []
-        with evaluating(segmentor):
-            for i in np.linspace(0, len(self.target) - 1, 4).astype(int):
-                image = self.target.image(int(i))
-                rows.append(strip(image, [predict(segmentor, image, self.views)], self.palette))
-        width = min(row.shape[1] for row in rows)
-        picture = np.concatenate([row[:, :width] for row in rows])
-        write_png(self.run.out / "pictures" / f"{step:06d}.png", picture)
 
     def _log(self, step: int, values: dict[str, Any]) -> None:
         with (self.run.out / "metrics.jsonl").open("a") as file:

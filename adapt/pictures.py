@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 from adapt.labels import IGNORE, Colour
 
 Palette = Sequence[Colour]
+Picture = UInt8[np.ndarray, "h w 3"]
 
 
 def overlay(
@@ -38,6 +39,11 @@ def strip(
 def write_png(path: Path, image: UInt8[np.ndarray, "h w 3"]) -> None:
     """Write an RGB picture, making its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    ok, data = cv2.imencode(".png", image[:, :, ::-1])
+    path.write_bytes(png(image))
+
+
+def png(image: UInt8[np.ndarray, "h w *c"]) -> bytes:
+    """An RGB picture, or a map of one byte a pixel, as a PNG file."""
+    ok, data = cv2.imencode(".png", image[:, :, ::-1] if image.ndim == 3 else image)
     assert ok
-    path.write_bytes(data.tobytes())
+    return data.tobytes()

@@ -55,7 +55,7 @@ def score(
 
     Without a size in `views` the images are looked at in the size the run was trained for.
     """
-    segmentor, info = checkpoint.read(run, which)
+    segmentor, info, _ = checkpoint.read(run, which)
     labels = labelled(data).with_classes(info.classes)
     views = replace(views, size=views.size or info.work_size)
     if device == "cuda" and not torch.cuda.is_available():

@@ -8,8 +8,9 @@ import platform
 import subprocess
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from lightning.fabric import Fabric
@@ -18,48 +19,93 @@ from adapt import checkpoint
 from adapt.batches import make_draws
 from adapt.checkpoint import RunInfo
 from adapt.datasets import Images, LabelledImages, labelled, unlabelled
+from adapt.evaluate import Views, evaluate
 from adapt.fit import Method, fit
-from adapt.labels import trained_classes
+from adapt.labels import Colour, trained_classes
 from adapt.monitor import Monitor
+from adapt.networks.segmentor import Segmentor
 from adapt.networks.weights import init_segmentor
+from adapt.progress_pictures import segmented
 from adapt.run import Run, parse_size
 from roadshift import UserError, __version__
 
 
-def train(name: str, make: Callable[[Any, Run, int], Method], config: Any, run: Run) -> bool:
+def train(
+    name: str, make: Callable[[Any, Run, int], SegmentingMethod], config: Any, run: Run
+) -> bool:
     """Train method `name`, built by `make(config, run, number of classes)`, into `run.out`.
 
     A run folder that holds the same settings is resumed, a finished one left as it is. Returns
     whether this process is the run's first.
     Raises UserError for settings or data that do not fit, Failure when training breaks.
     """
-    source, target = (
-        labelled(run.source, strict=run.strict),
-        unlabelled(run.target, strict=run.strict),
-    )
-    classes = trained_classes(run.classes, source.classes, target.classes)
-    source = source.with_classes(classes)
-    info = describe(name, config, run, source, target)
-    fabric = _fabric(run)
+    source, target = open_cities(run)
+    info = describe(name, config, run, source, fingerprints(source, target))
+    fabric = make_fabric(run)
     claim(run.out, info)
     fabric.launch()  # with several devices, the others start here and come this way again
     torch.manual_seed(run.seed)
-    method = make(config, run, len(classes))
+    method = make(config, run, len(source.classes))
+    segmentor, views = method.segmentor, Views(size=parse_size(run.size, "size"))
     if not (run.out / "last.safetensors").is_file():
-        init_segmentor(method.segmentor, run.weights)
-    select_on = labelled(run.select_on).with_classes(classes) if run.select_on else None
-    monitor = Monitor(run, target, info.palette, select_on) if fabric.global_rank == 0 else None
+        init_segmentor(segmentor, run.weights)
+    select = None
+    if run.select_on:
+        select_on = labelled(run.select_on).with_classes(source.classes)
+        select = lambda: evaluate(segmentor, select_on, views).miou  # noqa: E731
+    picture = partial(segmented, segmentor, target, views, info.palette)
+    monitor = Monitor(run, picture, select) if fabric.global_rank == 0 else None
     fit(method, make_draws(run, source, target), run, fabric, monitor)
     return monitor is not None
 
 
-def describe(name: str, config: Any, run: Run, source: LabelledImages, target: Images) -> RunInfo:
+@runtime_checkable
+class SegmentingMethod(Method, Protocol):
+    """A method whose whole result is a segmentor."""
+
+    @property
+    def segmentor(self) -> Segmentor: ...
+
+
+class Cities(NamedTuple):
+    """The labelled source, with the classes that are trained, and the unlabelled target."""
+
+    source: LabelledImages
+    target: Images
+
+
+def open_cities(run: Run) -> Cities:
+    """Open both sides of a run; UserError for data that is not there or shares no class."""
+    source = labelled(run.source, strict=run.strict)
+    target = unlabelled(run.target, strict=run.strict)
+    classes = trained_classes(run.classes, source.classes, target.classes)
+    return Cities(source.with_classes(classes), target)
+
+
+@runtime_checkable
+class Named(Protocol):
+    """Classes and their colours: a labelled set's, or a run's."""
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def palette(self) -> tuple[Colour, ...]: ...
+
+
+def fingerprints(source: LabelledImages, target: Images) -> dict[str, str]:
+    """By which a run is known to have had the same data."""
+    return {"source": source.fingerprint, "target": target.fingerprint}
+
+
+def describe(
+    name: str, config: Any, run: Run, named: Named, fingerprints: dict[str, str]
+) -> RunInfo:
     """What run.json will say."""
     return RunInfo(
         method=name,
         network=run.network,
-        classes=source.classes,
-        palette=source.palette,
+        classes=named.classes,
+        palette=named.palette,
         source=run.source,
         target=run.target,
         work_size=parse_size(run.size, "size"),
@@ -67,7 +113,7 @@ def describe(name: str, config: Any, run: Run, source: LabelledImages, target: I
         steps=run.steps,
         seed=run.seed,
         settings=json.loads(json.dumps({**run.settings(), **asdict(config)})),
-        fingerprints={"source": source.fingerprint, "target": target.fingerprint},
+        fingerprints=fingerprints,
         versions={
             "roadshift": __version__,
             "python": platform.python_version(),
@@ -98,7 +144,8 @@ def claim(out: Path, info: RunInfo) -> None:
             )
 
 
-def _fabric(run: Run) -> Fabric:
+def make_fabric(run: Run) -> Fabric:
+    """The device, the precision and the processes a run asks for; UserError if not there."""
     if run.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch sees no CUDA device here; use --device cpu")
     cuda = run.device != "cpu" and torch.cuda.is_available()

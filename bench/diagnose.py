@@ -60,7 +60,7 @@ def main() -> None:
     for spec in (asked.source, asked.target, asked.scored_on):
         print(spec, shares(spec, classes), flush=True)
     for run in asked.runs:
-        segmentor, info = checkpoint.read(run)
+        segmentor, info, _ = checkpoint.read(run)
         data, views = labelled(asked.scored_on).with_classes(classes), Views(size=info.work_size)
         before = evaluate(segmentor, data, views).miou
         adapt_batch_norm(segmentor, asked.target, info.work_size)

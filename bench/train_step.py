@@ -17,6 +17,7 @@ from torch import nn
 
 from adapt.batches import Batch
 from adapt.fit import Method
+from adapt.labels import IGNORE
 from adapt.methods.output_adversary import Config as AdversaryConfig
 from adapt.methods.output_adversary import OutputAdversary
 from adapt.methods.source_only import Config, SourceOnly
@@ -31,7 +32,8 @@ def seconds(method: Method, batch: int) -> float:
         if isinstance(part, nn.Module):
             part.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     x = torch.rand(batch, 3, 128, 256).to(memory_format=torch.channels_last)
-    drawn = Batch(x, torch.randint(0, CLASSES, (batch, 128, 256), dtype=torch.uint8), x)
+    y = torch.randint(0, CLASSES, (batch, 128, 256), dtype=torch.uint8)
+    drawn = Batch(x, y, x, torch.full_like(y, IGNORE))
     times: list[float] = []
     for _ in range(6):
         begun = time.perf_counter()

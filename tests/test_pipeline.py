@@ -45,7 +45,7 @@ def road(tmp_path_factory: pytest.TempPathFactory, tiny_source: str, tiny_target
 
 
 def test_torch_bundle_and_golden_frames_agree(road: Path) -> None:
-    segmentor, info = checkpoint.read(road / "run")
+    segmentor, info, _ = checkpoint.read(road / "run")
     bundle = read_bundle(road / NAME)
     engine = Engine(bundle)
     assert bundle.classes == info.classes
@@ -126,7 +126,7 @@ def test_a_damaged_network_is_not_exported(
 ) -> None:
     """A NaN weight ends in one sentence, and the bundle that was there stays."""
     (tmp_path / "run").mkdir()
-    segmentor, info = checkpoint.read(road / "run")
+    segmentor, info, _ = checkpoint.read(road / "run")
     checkpoint.write_info(tmp_path / "run", info)
     next(segmentor.parameters()).data.fill_(torch.nan)
     checkpoint.save(tmp_path / "run/last.safetensors", {"segmentor": segmentor}, 1)

@@ -66,7 +66,7 @@ class FCN8sVGG16(Segmentor):
     """
 
     align_corners = False  # the logits are at full size: never resized on the way to labels
-    recipe = Recipe("adam", lr=1e-5, backbone_scale=1.0, weight_decay=0.0)
+    recipe = Recipe("adam", lr=1e-5, backbone_scale=1.0, weight_decay=0.0, decay="tenth_every_50k")
     imagenet = VGG16_Weights.IMAGENET1K_V1
 
     def __init__(self, classes: int, dropout: float = 0.5) -> None:

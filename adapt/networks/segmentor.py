@@ -29,6 +29,8 @@ class Recipe(NamedTuple):
     lr: float
     backbone_scale: float
     weight_decay: float
+    decay: str = "polynomial"
+    """of the learning rate: one of `adapt.optimizers.DECAYS`"""
 
 
 class Normalise(nn.Module):

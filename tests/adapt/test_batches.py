@@ -1,13 +1,15 @@
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from adapt.augment import Augment
-from adapt.batches import batches, make_draws
+from adapt.batches import PseudoLabelled, batches, make_draws
 from adapt.datasets import labelled, unlabelled
 from adapt.run import Run
+from roadshift import UserError
 
 
 def run_of(source: str, target: str, **more: object) -> Run:
@@ -43,10 +45,37 @@ def test_every_image_is_drawn_once_before_any_twice(tiny_source: str, tiny_targe
 def test_batches_are_bytes_of_one_size(tiny_source: str, tiny_target: str) -> None:
     run = run_of(tiny_source, tiny_target, batch=2, source_size="48x96", size="40x80")
     draws = make_draws(run, labelled(tiny_source), unlabelled(tiny_target))
-    x_s, y_s, x_t = next(batches(draws, run, start=0, rank=0))
-    assert x_s.dtype == y_s.dtype == x_t.dtype == torch.uint8
+    x_s, y_s, x_t, y_t = next(batches(draws, run, start=0, rank=0))
+    assert x_s.dtype == y_s.dtype == x_t.dtype == y_t.dtype == torch.uint8
     assert x_s.shape == x_t.shape == (2, 3, 40, 80)
-    assert y_s.shape == (2, 40, 80)
+    assert y_s.shape == y_t.shape == (2, 40, 80)
+    assert (y_t == 255).all()
+
+
+def test_a_city_that_is_not_drawn_leaves_empty_tensors(tiny_source: str, tiny_target: str) -> None:
+    run = run_of(tiny_source, tiny_target, batch=2, workers=0)
+    batch = next(batches(make_draws(run, labelled(tiny_source), None), run, start=0, rank=0))
+    assert batch.x_s.shape == (2, 3, 32, 64)
+    assert batch.x_t.numel() == batch.y_t.numel() == 0
+    batch = next(batches(make_draws(run, None, unlabelled(tiny_target)), run, start=0, rank=0))
+    assert batch.x_t.shape == (2, 3, 32, 64)
+    assert batch.x_s.numel() == batch.y_s.numel() == 0
+
+
+def test_pseudo_labels_move_with_their_images(tiny_target: str, tmp_path: Path) -> None:
+    images = unlabelled(tiny_target)
+    for i in range(len(images)):  # the red channel for a label: it must stay where it is
+        cv2.imwrite(str(tmp_path / f"{i}.png"), images.image(i)[:, :, 0])
+    target = PseudoLabelled(images, [tmp_path / f"{i}.png" for i in range(len(images))])
+    run = run_of("", tiny_target, batch=4, colour_jitter=0.0, crop="24x40", workers=0)
+    batch = next(batches(make_draws(run, None, target), run, start=0, rank=0))
+    assert torch.equal(batch.x_t[:, 0], batch.y_t)
+
+
+def test_a_missing_pseudo_label_is_named(tiny_target: str, tmp_path: Path) -> None:
+    target = PseudoLabelled(unlabelled(tiny_target), [tmp_path / "gone.png"] * 8)
+    with pytest.raises(UserError, match=r"gone\.png cannot be read"):
+        target.label(0)
 
 
 def test_image_and_label_move_together() -> None:

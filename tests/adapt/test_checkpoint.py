@@ -41,7 +41,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_read_gives_back_what_was_saved(run: Path) -> None:
-    segmentor, found = checkpoint.read(run)
+    segmentor, found, _ = checkpoint.read(run)
     assert found == info()
     assert not segmentor.training
     other = build("lraspp_mobilenet_v2", 2)

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_city import draw_tiny
+from tiny_batch import tiny_batch, tiny_run
 from torch import nn
 
 from adapt import checkpoint
-from adapt.batches import Batch
 from adapt.fit import Method
 from adapt.methods import output_adversary, source_only
 from adapt.run import Run
@@ -35,20 +34,6 @@ METHODS: dict[str, Callable[[Run], Any]] = {
 def method(request: pytest.FixtureRequest) -> Method:
     torch.manual_seed(0)
     return METHODS[request.param](tiny_run())
-
-
-def tiny_run() -> Run:
-    return Run(source="", target="", out=Path(), weights="none", lr=2e-3, backbone_scale=1.0)
-
-
-def tiny_batch() -> Batch:
-    drawn = [draw_tiny(i, 1.0) for i in range(4)]
-    x_s = torch.stack([torch.from_numpy(image) for image, _ in drawn]).permute(0, 3, 1, 2) / 255
-    y_s = torch.stack([torch.from_numpy(label) for _, label in drawn])
-    size = (64, 128)
-    x_s = nn.functional.interpolate(x_s, size=size)
-    y_s = nn.functional.interpolate(y_s[:, None], size=size)[:, 0]
-    return Batch(x_s, y_s, 0.6 * x_s)
 
 
 def test_a_step_moves_every_network_and_returns_finite_losses(method: Method) -> None:

@@ -1,0 +1,111 @@
+"""Image generators: the translator F and the reconstructor M.
+
+Johnson et al., "Perceptual Losses for Real-Time Style Transfer", ECCV 2016 (the layout), with the
+instance norm and reflection padding of CycleGAN (Zhu et al., ICCV 2017) and pix2pixHD.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class ImageGenerator(nn.Module):
+    """[n, inputs, h, w] -> [n, 3, h, w]: `downs` halvings, residual blocks, as many doublings.
+
+    `width` channels at full size, doubled at every halving. What comes out is unbounded; the two
+    networks below make an image of it.
+    """
+
+    def __init__(self, inputs: int, width: int, *, downs: int, blocks: int) -> None:
+        super().__init__()
+        deepest = width << downs
+        layers: list[nn.Module] = [_convolution(inputs, width, 7), *_normed(width)]
+        for i in range(downs):
+            wider = width << (i + 1)
+            layers += [nn.Conv2d(wider // 2, wider, 3, 2, 1), *_normed(wider)]
+        layers += [_Residual(deepest) for _ in range(blocks)]
+        for i in reversed(range(downs)):
+            narrower = width << i
+            layers += [
+                nn.ConvTranspose2d(2 * narrower, narrower, 3, 2, 1, 1),
+                *_normed(narrower),
+            ]
+        self.layers = nn.Sequential(*layers, _convolution(width, 3, 7))
+        self.apply(init_convolution)
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 h w"]:
+        """Any size: every halving rounds up, and what is then too much is cut off."""
+        y = self.layers(x)
+        return y[:, :, : x.shape[2], : x.shape[3]]
+
+
+class Translator(nn.Module):
+    """F: an image of one city in the colours of the other; RGB in [0, 1] in and out.
+
+    The generator of CycleGAN's, which draws the whole image anew, with its input added: what it
+    computes is the change of each value's log-odds. Untrained it is (nearly) the identity, so that
+    short trainings do not have to learn to copy first.
+    """
+
+    min_size = (16, 16)
+
+    def __init__(self, width: int = 64, blocks: int = 9) -> None:
+        super().__init__()
+        self.generator = ImageGenerator(3, width, downs=2, blocks=blocks)
+        head = self.generator.layers[-1]
+        assert isinstance(head, nn.Conv2d)
+        nn.init.normal_(head.weight, 0, 0.002)
+
+    def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
+        """RGB in [0, 1] -> RGB in (0, 1)."""
+        change = self.generator(2 * x - 1)
+        return torch.sigmoid(torch.logit(x.clamp(1 / 128, 127 / 128)) + change)
+
+
+class Reconstructor(nn.Module):
+    """M: a label map, as a vector of classes per pixel, drawn as an image; RGB in [0, 1]."""
+
+    min_size = (32, 32)
+
+    def __init__(self, classes: int, width: int = 64, blocks: int = 9) -> None:
+        super().__init__()
+        self.classes = classes
+        self.generator = ImageGenerator(classes, width, downs=3, blocks=blocks)
+
+    def forward(self, omega: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 h w"]:
+        """Omega (Eq. 3): 0..1 per class, all 0 where nothing is known -> RGB in (0, 1)."""
+        return (self.generator(omega).tanh() + 1) / 2
+
+
+class _Residual(nn.Module):
+    """Two 3x3 convolutions beside the identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            _convolution(channels, channels, 3),
+            *_normed(channels),
+            _convolution(channels, channels, 3),
+            nn.InstanceNorm2d(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x)
+
+
+def init_convolution(module: nn.Module) -> None:
+    """Weights from N(0, 0.02), biases 0: CycleGAN, pix2pixHD."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0, 0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def _convolution(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, padding_mode="reflect")
+
+
+def _normed(channels: int) -> list[nn.Module]:
+    return [nn.InstanceNorm2d(channels), nn.ReLU(inplace=True)]
