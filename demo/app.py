@@ -1,4 +1,7 @@
-"""The demo page: a street image in, its classes as an overlay, their shares, the confidence."""
+"""The demo page: a street image in, its classes as an overlay, their shares, the confidence.
+
+Of a bundle with a reconstructor also the image redrawn from the labels (demo/rebuilding.py).
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,17 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from demo.facts import bundle_facts
 from demo.listen import LOOPBACK
 from demo.look import PAGE_CSS, theme
-from demo.markup import hexadecimal, legend, text
-from demo.view import Pixels, Segmented, heat, heat_scale, painted, segment
+from demo.markup import legend, text
+from demo.parts import picture, scale
+from demo.rebuilding import Rebuilding
+from demo.view import Pixels, Segmented, heat, painted, segment
 from export.bundle import Bundle, Golden
 from roadshift import Failure, UserError
 from serve.codec import decode
 from serve.engine import Engine
 from serve.limits import Limits
 from serve.paint import class_shares
+from serve.reconstructor import Reconstructor
 
 MAX_UPLOAD = 32 * 2**20
 OPACITY = 60
@@ -41,10 +47,15 @@ class _Parts(NamedTuple):
     opacity: gr.Slider
     confidence: gr.Image
     note: gr.HTML
+    tabs: gr.Tabs
+    rebuilding: Rebuilding | None
 
 
-def build(bundle: Bundle, engine: Engine) -> gr.Blocks:
-    """The page on a bundle; its golden frames are the examples, the first one shown at once."""
+def build(bundle: Bundle, engine: Engine, reconstructor: Reconstructor | None = None) -> gr.Blocks:
+    """The page on a bundle; its golden frames are the examples, the first one shown at once.
+
+    With a reconstructor there is a tab for what it draws.
+    """
     golden = bundle.golden()
     # Uploads and painted pictures are deleted an hour after they were made.
     page = gr.Blocks(
@@ -52,15 +63,21 @@ def build(bundle: Bundle, engine: Engine) -> gr.Blocks:
     )
     with page:
         shown = gr.State(None)
-        parts = _lay_out(bundle, golden)
+        parts = _lay_out(bundle, golden, reconstructor)
         show = _Shower(bundle, engine, golden)
         outputs = [shown, parts.overlay, parts.confidence, parts.shares, parts.note, parts.upload]
         # One image at a time goes through the engine, whichever button it came from.
         engine_event: dict[str, Any] = {"api_visibility": "private", "concurrency_id": "engine"}
-        parts.upload.upload(show.upload, [parts.upload, parts.opacity], outputs, **engine_event)
-        parts.examples.select(show.example, parts.opacity, outputs, **engine_event)
         first = functools.partial(show.golden, 0)
-        page.load(first, parts.opacity, outputs, **engine_event)
+        events = [
+            parts.upload.upload(
+                show.upload, [parts.upload, parts.opacity], outputs, **engine_event
+            ),
+            parts.examples.select(show.example, parts.opacity, outputs, **engine_event),
+            page.load(first, parts.opacity, outputs, **engine_event),
+        ]
+        if parts.rebuilding is not None:
+            parts.rebuilding.follow(shown, parts.tabs, events)
         parts.opacity.change(
             show.repaint, [shown, parts.opacity], parts.overlay,
             trigger_mode="always_last", show_progress="hidden", api_visibility="private",
@@ -70,7 +87,7 @@ def build(bundle: Bundle, engine: Engine) -> gr.Blocks:
     return page
 
 
-def _lay_out(bundle: Bundle, golden: list[Golden]) -> _Parts:
+def _lay_out(bundle: Bundle, golden: list[Golden], reconstructor: Reconstructor | None) -> _Parts:
     """Inputs and shares on the left, pictures on the right, facts below."""
     gr.HTML(_title(bundle), elem_classes="rs-title")
     with gr.Row():
@@ -89,17 +106,19 @@ def _lay_out(bundle: Bundle, golden: list[Golden]) -> _Parts:
             gr.HTML("Shares of the classes", elem_classes="rs-head")
             shares = gr.HTML(elem_id="legend")
         with gr.Column(scale=5, min_width=480):
-            with gr.Tab("Overlay"):
-                overlay = _picture("overlay")
-                label = "Opacity of the class colours (percent)"
-                opacity = gr.Slider(0, 100, OPACITY, step=1, label=label, elem_id="opacity")
-            with gr.Tab("Confidence"):
-                confidence = _picture("confidence")
-                gr.HTML(_heat_legend())
+            with gr.Tabs() as tabs:
+                with gr.Tab("Overlay"):
+                    overlay = picture("overlay")
+                    label = "Opacity of the class colours (percent)"
+                    opacity = gr.Slider(0, 100, OPACITY, step=1, label=label, elem_id="opacity")
+                with gr.Tab("Confidence"):
+                    confidence = picture("confidence")
+                    gr.HTML(scale("0 % (a guess)", "100 % (sure)"))
+                rebuilding = Rebuilding(bundle, reconstructor) if reconstructor else None
             note = gr.HTML(elem_classes="rs-note", elem_id="note")
     with gr.Accordion("About this segmentor", open=False, elem_id="facts"):
         gr.HTML(bundle_facts(bundle))
-    return _Parts(upload, examples, shares, overlay, opacity, confidence, note)
+    return _Parts(upload, examples, shares, overlay, opacity, confidence, note, tabs, rebuilding)
 
 
 def serve_page(page: gr.Blocks, listener: socket.socket) -> None:
@@ -157,12 +176,6 @@ class _Shower:
         return shown, overlay, heat(shown), colours, text(shown.note), None
 
 
-def _picture(name: str) -> gr.Image:
-    # PNG: the default, WebP, is lossy and would blur the class colours.
-    return gr.Image(format="png", interactive=False, show_label=False, elem_id=name,
-                    buttons=["download", "fullscreen"])  # fmt: skip
-
-
 def _title(bundle: Bundle) -> str:
     cities = bundle.provenance.get("source"), bundle.provenance.get("target")
     learnt = ""
@@ -173,9 +186,3 @@ def _title(bundle: Bundle) -> str:
         f"<h1>{text(bundle.name)}</h1><p>Names the class of every pixel of a street image: "
         f"{len(bundle.classes)} classes.{learnt}</p>"
     )
-
-
-def _heat_legend() -> str:
-    colours = ", ".join(hexadecimal(colour) for colour in heat_scale())
-    bar = f'<div style="background:linear-gradient(to right, {colours})"></div>'
-    return f'<div class="rs-scale">0 % (a guess) {bar} 100 % (sure)</div>'

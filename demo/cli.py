@@ -11,10 +11,13 @@ from pathlib import Path
 from demo.listen import LOOPBACK, listen
 from export.bundle import read_bundle
 from serve.engine import Engine
+from serve.reconstructor import opened as reconstructor_of
 
 
 def demo(bundle: Path, /, *, host: str = "127.0.0.1", port: int = 7860) -> None:
     """Show a bundle in the browser: upload a street image, see its classes.
+
+    Of a bundle with a reconstructor, see the image redrawn from them too.
 
     Parameters
     ----------
@@ -33,10 +36,11 @@ def demo(bundle: Path, /, *, host: str = "127.0.0.1", port: int = 7860) -> None:
         )
         from demo.app import build, serve_page  # noqa: PLC0415 - after the settings above
 
-        engine = Engine(opened)
-        agreement = engine.check_golden()
-        page = build(opened, engine)
-        print(f"{agreement:.2%} of the worst golden frame's pixels come out as exported.")
+        engine, reconstructor = Engine(opened), reconstructor_of(opened)
+        for graph in (engine, reconstructor):
+            if graph is not None:
+                print(f"{graph.golden_text.format(graph.check_golden())}.")
+        page = build(opened, engine, reconstructor)
         address = f"[{host}]" if ":" in host else host
         print(f"Demo on http://{address}:{listener.getsockname()[1]}/ (Ctrl-C ends it)", flush=True)
         if host not in LOOPBACK:

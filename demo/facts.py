@@ -21,6 +21,7 @@ def bundle_facts(bundle: Bundle) -> str:
         "smallest image": size_text(bundle.min_size),
         "precision": bundle.precision,
         "ONNX opset": bundle.opset,
+        "reconstructor": bundle.has_reconstructor,
     }
     parts = [
         *sections("Segmentor", graph),

@@ -17,10 +17,9 @@ PAGE_CSS = (
 .rs-scale { display: flex; align-items: center; gap: 10px; font-size: 14px; }
 .rs-scale div { flex: 1; height: 12px; border-radius: 6px; }
 .rs-head { font-size: 15px; font-weight: 600; padding: 0 !important; margin-bottom: -8px; }
-#overlay .image-container, #overlay .image-frame, #overlay .image-container button,
-#confidence .image-container, #confidence .image-frame, #confidence .image-container button {
+.rs-picture .image-container, .rs-picture .image-frame, .rs-picture .image-container button {
   width: 100%; }
-#overlay img, #confidence img { width: 100%; height: auto; max-height: 68vh; object-fit: contain; }
+.rs-picture img { width: 100%; height: auto; max-height: 68vh; object-fit: contain; }
 #examples .grid-wrap, #examples .grid-container { min-height: 0; height: auto; max-height: 280px; }
 /* The mark would stay on an example after an upload. */
 #examples .thumbnail-item.selected { box-shadow: none; border-color: var(--rs-line); }

@@ -38,7 +38,7 @@ def segment(engine: Engine, bundle: Bundle, image: Pixels) -> Segmented:
     found = (image.shape[0], image.shape[1])
     note = f"{size_text(found)} pixels"
     if bundle.size is not None and bundle.size != found:
-        image = _resized(image, bundle.size, cv2.INTER_AREA)
+        image = resized(image, bundle.size, cv2.INTER_AREA)
         note += f", resized to {size_text(bundle.size)}, the only size this segmentor takes"
     start = time.perf_counter()
     answer = engine.segment(image[None], confidence=True)
@@ -56,24 +56,25 @@ def segment(engine: Engine, bundle: Bundle, image: Pixels) -> Segmented:
 def painted(shown: Segmented, bundle: Bundle, opacity: float) -> Pixels:
     """The image with the class colours over it, `opacity` 0..1, at most MAX_SIDE on a side."""
     size = _display_size(shown)
-    image = _resized(shown.image, size, cv2.INTER_AREA)
-    labels = _resized(shown.labels, size, cv2.INTER_NEAREST)
+    image = resized(shown.image, size, cv2.INTER_AREA)
+    labels = resized(shown.labels, size, cv2.INTER_NEAREST)
     return overlay(image, labels, bundle.palette, opacity)
 
 
 def heat(shown: Segmented) -> Pixels:
     """The confidence as colours, dark blue (a guess) to yellow (sure), RGB [h,w,3]."""
-    small = _resized(shown.confidence, _display_size(shown), cv2.INTER_AREA)
-    return _viridis(small)
+    small = resized(shown.confidence, _display_size(shown), cv2.INTER_AREA)
+    return viridis(small)
 
 
 def heat_scale() -> list[tuple[int, int, int]]:
     """Eleven RGB colours of `heat`, from confidence 0 to 1."""
     steps = np.linspace(0, 255, 11).round().astype(np.uint8)[None]
-    return [(int(r), int(g), int(b)) for r, g, b in _viridis(steps)[0]]
+    return [(int(r), int(g), int(b)) for r, g, b in viridis(steps)[0]]
 
 
-def _viridis(values: Pixels) -> Pixels:
+def viridis(values: Pixels) -> Pixels:
+    """Dark blue (0) to yellow (255): RGB [h,w,3] for uint8 [h,w]."""
     bgr = cv2.applyColorMap(values, cv2.COLORMAP_VIRIDIS)
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
 
@@ -84,7 +85,8 @@ def _display_size(shown: Segmented) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _resized(pixels: Pixels, size: tuple[int, int], how: int) -> Pixels:
+def resized(pixels: Pixels, size: tuple[int, int], how: int) -> Pixels:
+    """The picture at that (height, width); `how` is OpenCV's interpolation."""
     if pixels.shape[:2] == size:
         return pixels
     return cv2.resize(pixels, size[::-1], interpolation=how).astype(np.uint8, copy=False)

@@ -3,8 +3,12 @@
     bundle.json         format number, classes, sizes, provenance, scores, checks, the SHA-256 of
                         every file below and of this page itself
     segmentor.onnx      uint8 RGB [N,H,W,3] in, uint8 labels [N,H,W] out
-    golden/N.png        a few frames, and in golden/N.labels.png what torch made of them
+    reconstructor.onnx  uint8 labels [N,H,W] in, uint8 RGB [N,H,W,3] out; only of methods with one
+    golden/N.png        a few frames, and in golden/N.labels.png what torch made of them; with a
+                        reconstructor also golden/N.rebuilt.png, what torch drew of those labels
     report.md           what was checked, for people
+
+A reader that knows no reconstructor leaves its files alone, so the format number is the same.
 
 Runs where no torch is installed. Nothing that is read here can run code.
 """
@@ -12,41 +16,40 @@ Runs where no torch is installed. Nothing that is read here can run code.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple, cast
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from export.manifest import RIGHT, plain
+from export.golden import (
+    Golden,
+    GoldenRebuilt,
+    golden_files,
+    images_in,
+    labels_of,
+    read_png,
+    rebuilt_of,
+)
+from export.manifest import MANIFEST, RIGHT, plain, read_manifest, sealed
 from export.replacing import replace_folder
 from roadshift import Failure, UserError
 
-FORMAT = 1
-MANIFEST = "bundle.json"
 SEGMENTOR = "segmentor.onnx"
+RECONSTRUCTOR = "reconstructor.onnx"
 REPORT = "report.md"
-
-
-class Golden(NamedTuple):
-    """A frame, uint8 RGB [h,w,3], and the labels that torch gave for it, uint8 [h,w]."""
-
-    image: NDArray[np.uint8]
-    labels: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
     """A bundle's manifest: sizes are (height, width) in pixels, colours are RGB in 0..255.
 
-    `size` is the only size the graph takes, or None when it takes every size from `min_size` on.
-    `checks["min_agreement"]` (0..1) is the share of golden pixels that a device must reproduce.
+    `size` is the only size the graphs take, or None when they take every size from `min_size` on.
+    `checks["min_agreement"]` (0..1) is the share of golden pixels that a device must reproduce,
+    `checks["reconstructor"]["min_psnr"]` (decibels) how alike a golden rebuilt image must come out.
     """
 
     folder: Path
@@ -68,11 +71,26 @@ class Bundle:
             raise UserError(f"bundle {self.folder} has no {name!r}; it has {', '.join(self.files)}")
         return self.folder / name
 
+    @property
+    def has_reconstructor(self) -> bool:
+        """Whether there is a graph from labels to an image, and what it must draw."""
+        return RECONSTRUCTOR in self.files
+
     def golden(self) -> list[Golden]:
         """The golden frames, in the order they were written."""
         return [
-            Golden(_read_png(self.path(name), "RGB"), _read_png(self.path(_labels_of(name)), "L"))
-            for name in _golden_images(self.files)
+            Golden(read_png(self.path(name), "RGB"), read_png(self.path(labels_of(name)), "L"))
+            for name in images_in(self.files)
+        ]
+
+    def golden_rebuilt(self) -> list[GoldenRebuilt]:
+        """The golden labels and what torch drew of them; UserError without a reconstructor."""
+        return [
+            GoldenRebuilt(
+                read_png(self.path(labels_of(name)), "L"),
+                read_png(self.path(rebuilt_of(name)), "RGB"),
+            )
+            for name in images_in(self.files)
         ]
 
 
@@ -81,7 +99,7 @@ def read_bundle(folder: Path) -> Bundle:
 
     Raises UserError: no bundle there, a newer format, or a damaged, missing or changed file.
     """
-    values = _read_manifest(folder)
+    values = read_manifest(folder)
     bundle = _bundle(folder, values)
     for name, wanted in bundle.files.items():
         path = folder / name
@@ -97,22 +115,26 @@ def read_bundle(folder: Path) -> Bundle:
     return bundle
 
 
-def write_bundle(bundle: Bundle, contents: Mapping[str, bytes], golden: Sequence[Golden]) -> Bundle:
+def write_bundle(
+    bundle: Bundle,
+    contents: Mapping[str, bytes],
+    golden: Sequence[Golden],
+    rebuilt: Sequence[NDArray[np.uint8]] = (),
+) -> Bundle:
     """Writes `contents` and `golden` to `bundle.folder`; returns the bundle with its hashes.
 
+    `rebuilt` is what the reconstructor, if any, drew of each golden frame's labels, RGB [h,w,3].
     Everything is written and flushed beside the folder first and then renamed into place: a bundle
     that was there before stays as it was on any failure. Raises UserError for a folder that holds
     something else (see `check_destination`), Failure when the disk does not take it.
     """
     folder = bundle.folder.resolve()
     check_destination(folder)
-    everything = dict(contents)
-    for i, (image, labels) in enumerate(golden):
-        everything[f"golden/{i}.png"] = _png(image)
-        everything[f"golden/{i}.labels.png"] = _png(labels)
+    everything = {**contents, **golden_files(golden, rebuilt)}
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in everything.items()}
     bundle = replace(bundle, folder=folder, files=hashes)
-    values = _manifest(bundle)
+    plain_fields = {f.name: getattr(bundle, f.name) for f in fields(bundle) if f.name != "folder"}
+    values = sealed(plain_fields)
     _bundle(folder, values)  # what would not be read back is not written
     everything[MANIFEST] = (json.dumps(values, indent=2) + "\n").encode()
     try:
@@ -136,7 +158,7 @@ def check_destination(folder: Path) -> None:
         raise UserError(f"{folder} is a file, and a bundle is a folder: name another one")
     found = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()}
     try:
-        listed = {MANIFEST, *_bundle(folder, _read_manifest(folder)).files}
+        listed = {MANIFEST, *_bundle(folder, read_manifest(folder)).files}
     except UserError:
         listed = set[str]()
     if strange := sorted(found - listed):
@@ -144,46 +166,6 @@ def check_destination(folder: Path) -> None:
             f"{folder} holds files that are not a bundle's, {strange[0]!r} for one, and would lose "
             "them: name another folder, or move them away"
         )
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    """The values in bundle.json, of a format and a hash that are right."""
-    path = folder / MANIFEST
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
-        raise UserError(f"{folder} {what}: wanted a bundle, a folder made by 'roadshift export'")
-    if not path.is_file():
-        run = "a run, " if (folder / "run.json").is_file() else ""
-        raise UserError(
-            f"{folder} is {run}not a bundle (no {MANIFEST}): make one with "
-            "'roadshift export RUN --out BUNDLE'"
-        )
-    try:
-        read = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is damaged ({error}): export or copy the bundle again") from error
-    if not isinstance(read, dict) or not isinstance(read.get("format"), int):
-        raise UserError(f"{path} is not a bundle's manifest (no format number): export it again")
-    values = cast(dict[str, Any], read)
-    if values["format"] != FORMAT:
-        raise UserError(
-            f"{path} has format {values['format']} and this roadshift reads format {FORMAT}: "
-            + ("install a newer one" if values["format"] > FORMAT else "export the run again")
-        )
-    if values.get("sha256") != _digest(values):
-        raise UserError(f"{path} was changed after it was written: export or copy the bundle again")
-    return values
-
-
-def _manifest(bundle: Bundle) -> dict[str, Any]:
-    values = {f.name: getattr(bundle, f.name) for f in fields(bundle) if f.name != "folder"}
-    values = json.loads(json.dumps({"format": FORMAT, **values}))  # tuples become JSON's lists
-    return {**values, "sha256": _digest(values)}
-
-
-def _digest(values: dict[str, Any]) -> str:
-    rest = {key: value for key, value in values.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _bundle(folder: Path, values: dict[str, Any]) -> Bundle:
@@ -205,27 +187,12 @@ def _bundle(folder: Path, values: dict[str, Any]) -> Bundle:
     for name in bundle.files:
         if not plain(name):
             raise UserError(f"{folder / MANIFEST} names a file outside the bundle: {name!r}")
-    images = _golden_images(bundle.files) or ["golden/0.png"]
-    if missing := {SEGMENTOR, *images, *map(_labels_of, images)} - bundle.files.keys():
+    images = images_in(bundle.files) or ["golden/0.png"]
+    wanted = {SEGMENTOR, *images, *map(labels_of, images)}
+    if bundle.has_reconstructor:
+        wanted |= set(map(rebuilt_of, images))
+    if bundle.has_reconstructor != ("reconstructor" in bundle.checks):
+        raise UserError(f"{folder / MANIFEST} checks a reconstructor, or lists one, but not both")
+    if missing := wanted - bundle.files.keys():
         raise UserError(f"{folder / MANIFEST} lists no {', '.join(sorted(missing))}: export again")
     return bundle
-
-
-def _golden_images(files: Mapping[str, str]) -> list[str]:
-    names = [name for name in files if re.fullmatch(r"golden/\d+\.png", name)]
-    return sorted(names, key=lambda name: int(PurePosixPath(name).stem))
-
-
-def _labels_of(image: str) -> str:
-    return image.removesuffix(".png") + ".labels.png"
-
-
-def _png(pixels: NDArray[np.uint8]) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="PNG")
-    return file.getvalue()
-
-
-def _read_png(path: Path, mode: str) -> NDArray[np.uint8]:
-    with Image.open(path) as image:
-        return np.asarray(image.convert(mode))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 from rich.console import Console
@@ -60,16 +61,32 @@ def export(
     )
     bundle = make_bundle(saved, chosen.spread(count), out, size=fixed)
     console = Console(soft_wrap=True)
+    for table in _tables(bundle.checks, bool(data)):
+        console.print(table)
+    equal = "Each graph is its" if bundle.has_reconstructor else "The graph is the"
+    console.print(f"{equal} network; bundle written: {bundle.folder}", markup=False)
+
+
+def _tables(checks: dict[str, Any], labelled: bool) -> Iterator[Table]:
+    """What came out at each size: of the segmentor, and of the reconstructor where there is one."""
     table = Table("size", "frames", "largest logit error", "labels equal", "mIoU change")
-    for check in bundle.checks["sizes"]:
+    for check in checks["sizes"]:
         before, after, between = (check[f"miou_{k}"] for k in ("torch", "graph", "between"))
-        change = after - before if data else between - 100
         table.add_row(
-            f"{check['size'][0]}x{check['size'][1]}",
+            _times(check),
             str(check["frames"]),
             f"{check['logit_error_max']:.1e} of {check['logit_range']:.3g}",
             f"{check['agreement']:.4%}",
-            f"{change:+.3f}",
+            f"{after - before if labelled else between - 100:+.3f}",
         )
-    console.print(table)
-    console.print(f"The graph is the network; bundle written: {bundle.folder}", markup=False)
+    yield table
+    if "reconstructor" in checks:
+        table = Table("size", "label maps", "rebuilt images differ by up to", "PSNR")
+        for check in checks["reconstructor"]["sizes"]:
+            psnr = "equal" if check["psnr"] is None else f"{check['psnr']:.1f} dB"
+            table.add_row(_times(check), str(check["maps"]), f"{check['off_most']} of 255", psnr)
+        yield table
+
+
+def _times(check: dict[str, Any]) -> str:
+    return f"{check['size'][0]}x{check['size'][1]}"

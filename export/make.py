@@ -1,48 +1,59 @@
-"""A trained segmentor becomes a bundle, or the reason is given why it does not."""
+"""A trained run becomes a bundle, or the reason is given why it does not."""
 
 from __future__ import annotations
 
-import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import onnx
-import onnxruntime
-import torch
-
-from adapt.checkpoint import RunInfo, SavedRun
-from adapt.networks.segmentor import Normalise, Segmentor
-from export.bundle import REPORT, SEGMENTOR, Bundle, check_destination, write_bundle
-from export.frames import Frames, Size
-from export.graph import OPSET, Deployed, smallest_size, to_onnx
+from adapt.checkpoint import SavedRun
+from export import reconstructor, redraw
+from export.bundle import (
+    RECONSTRUCTOR,
+    REPORT,
+    SEGMENTOR,
+    Bundle,
+    check_destination,
+    write_bundle,
+)
+from export.frames import Frames, Pixels, Size
+from export.graph import Deployed, smallest_size, to_onnx
+from export.onnx_file import OPSET
+from export.provenance import plain, provenance
+from export.redraw import Redrawing
 from export.report import report
-from export.verify import OnnxRuntime, Subject, Verification, golden_frames, sizes_to_check, verify
-from roadshift import Failure, UserError, __version__
+from export.verify import OnnxRuntime, Subject, golden_frames, no_one, sizes_to_check, verify
+from roadshift import Failure, UserError
 
 
 def make_bundle(saved: SavedRun, frames: Frames, out: Path, *, size: Size | None) -> Bundle:
     """Exports, verifies on `frames` and writes; `size` (height, width) or None for every size.
 
-    Raises UserError for a size or frames that do not fit, Failure when the graph is not the network
+    Raises UserError for a size or frames that do not fit, Failure when a graph is not its network
     or the disk is full; what was at `out` before is then as it was.
     """
     check_destination(out)
-    segmentor, info = saved
-    smallest = smallest_size(segmentor, info.work_size)
-    native = size or _native(frames, smallest)
-    facts = provenance(segmentor, info)
+    info, smallest = saved.info, _smallest(saved)
+    sizes = (size,) if size else sizes_to_check(_native(frames, smallest), smallest)
+    facts = provenance(saved.segmentor, info)
     about = {"classes": info.classes, "palette": info.palette, "provenance": facts}
-    graph = to_onnx(Deployed(segmentor, info.work_size).eval(), size, about).SerializeToString()
-    subject = Subject(segmentor=segmentor, work_size=info.work_size, classes=info.classes)
+    deployed = Deployed(saved.segmentor, info.work_size).eval()
+    contents = {SEGMENTOR: to_onnx(deployed, size, about).SerializeToString()}
+    subject = Subject(segmentor=saved.segmentor, work_size=info.work_size, classes=info.classes)
     golden = golden_frames(subject, frames, size)
-    sizes = (size,) if size else sizes_to_check(native, smallest)
-    verification = verify(subject, OnnxRuntime(graph), frames, sizes, golden)
-    if not verification.passed:
-        raise Failure(refusal(verification, out))
+    redrawing, rebuilt = None, list[Pixels]()
+    if saved.reconstructor is not None:
+        contents[RECONSTRUCTOR], redrawing = _exported_reconstructor(saved, size, about)
+        rebuilt = redrawing.golden([frame.labels for frame in golden])
+    seen, runner = redrawing.add if redrawing else no_one, OnnxRuntime(contents[SEGMENTOR])
+    verification = verify(subject, runner, frames, sizes, golden, seen)
+    if reasons := (*verification.reasons, *(redrawing.reasons if redrawing else ())):
+        raise Failure(refusal(reasons, frames.spec, out))
+    checks = verification.values() | ({"reconstructor": redrawing.values()} if redrawing else {})
     bundle = Bundle(
         folder=out,
-        name=re.sub(r"[^A-Za-z0-9._-]+", "-", out.resolve().name).strip(".-_") or "segmentor",
+        name=_name(out),
         classes=info.classes,
         palette=info.palette,
         size=size,
@@ -50,54 +61,32 @@ def make_bundle(saved: SavedRun, frames: Frames, out: Path, *, size: Size | None
         precision="fp32",
         opset=OPSET,
         provenance=facts,
-        scores=_plain(info.scores),
-        checks=_plain(verification.values()),
+        scores=plain(info.scores),
+        checks=plain(checks),
         files={},
     )
-    contents = {SEGMENTOR: graph, REPORT: report(bundle, verification).encode()}
-    return write_bundle(bundle, contents, golden)
+    contents[REPORT] = report(bundle, verification, redrawing).encode()
+    return write_bundle(bundle, contents, golden, rebuilt)
 
 
-def provenance(segmentor: Segmentor, info: RunInfo) -> dict[str, Any]:
-    """Where the network comes from, and what it does to a picture first."""
-    norm = next((m for m in segmentor.modules() if isinstance(m, Normalise)), None)
-    facts = {
-        "method": info.method,
-        "network": info.network,
-        "source": info.source,
-        "target": info.target,
-        "fingerprints": info.fingerprints,
-        "commit": info.commit,
-        "steps": info.steps,
-        "seed": info.seed,
-        "work_size": info.work_size,
-        "align_corners": segmentor.align_corners,
-        "normalisation": norm
-        and {
-            "order": "BGR" if norm.bgr else "RGB",
-            "mean": norm.mean.flatten().tolist(),
-            "std": norm.std.flatten().tolist(),
-        },
-        "trained_with": info.versions,
-        "exported_with": {
-            "roadshift": __version__,
-            "torch": torch.__version__,
-            "onnx": onnx.__version__,
-            "onnxruntime": onnxruntime.__version__,
-        },
-    }
-    return _plain(facts)
-
-
-def refusal(verification: Verification, out: Path) -> str:
+def refusal(reasons: Sequence[str], spec: str, out: Path) -> str:
     """The one sentence, with the numbers, for a graph that is not its network."""
-    first = "; ".join(verification.reasons[:3])
-    rest = len(verification.reasons) - 3
+    first = "; ".join(reasons[:3])
+    rest = len(reasons) - 3
     more = f"; and {rest} more" if rest > 0 else ""
     return (
-        f"the exported graph does not agree with its network on {verification.spec}: {first}{more}."
+        f"the exported graph does not agree with its network on {spec}: {first}{more}."
         f" No bundle was written, {out} is as it was; try --size HxW, or another version of torch"
     )
+
+
+def _smallest(saved: SavedRun) -> Size:
+    """The smallest (height, width) that both graphs take."""
+    smallest = smallest_size(saved.segmentor, saved.info.work_size)
+    if saved.reconstructor is None:
+        return smallest
+    drawn = reconstructor.smallest_size(saved.reconstructor, saved.info.work_size)
+    return max(smallest[0], drawn[0]), max(smallest[1], drawn[1])
 
 
 def _native(frames: Frames, smallest: Size) -> Size:
@@ -111,10 +100,16 @@ def _native(frames: Frames, smallest: Size) -> Size:
     return size
 
 
-def _plain(value: Any) -> Any:
-    """Without nan (a class that occurs nowhere), which JSON does not have."""
-    if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _name(out: Path) -> str:
+    """The folder's name, of letters that an address can hold."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", out.resolve().name).strip(".-_") or "segmentor"
+
+
+def _exported_reconstructor(
+    saved: SavedRun, size: Size | None, about: dict[str, Any]
+) -> tuple[bytes, Redrawing]:
+    """The reconstructor's graph, and what compares it with the network."""
+    assert saved.reconstructor is not None
+    module = reconstructor.Rebuilding(saved.reconstructor, saved.info.work_size).eval()
+    graph = reconstructor.to_onnx(module, size, about).SerializeToString()
+    return graph, Redrawing(module, redraw.OnnxRuntime(graph))

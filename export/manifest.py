@@ -1,11 +1,61 @@
-"""Which values a bundle's manifest may hold: it comes from a disk, so nothing is taken on trust."""
+"""A bundle's manifest as a file that carries its own hash, and which values it may hold.
+
+It comes from a disk, so nothing is taken on trust.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Callable
-from pathlib import PurePosixPath
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, cast
+
+from roadshift import UserError
+
+FORMAT = 1
+MANIFEST = "bundle.json"
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The values in bundle.json; UserError unless its format and its hash are right."""
+    path = folder / MANIFEST
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise UserError(f"{folder} {what}: wanted a bundle, a folder made by 'roadshift export'")
+    if not path.is_file():
+        run = "a run, " if (folder / "run.json").is_file() else ""
+        raise UserError(
+            f"{folder} is {run}not a bundle (no {MANIFEST}): make one with "
+            "'roadshift export RUN --out BUNDLE'"
+        )
+    try:
+        read = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged ({error}): export or copy the bundle again") from error
+    if not isinstance(read, dict) or not isinstance(read.get("format"), int):
+        raise UserError(f"{path} is not a bundle's manifest (no format number): export it again")
+    values = cast(dict[str, Any], read)
+    if values["format"] != FORMAT:
+        raise UserError(
+            f"{path} has format {values['format']} and this roadshift reads format {FORMAT}: "
+            + ("install a newer one" if values["format"] > FORMAT else "export the run again")
+        )
+    if values.get("sha256") != _digest(values):
+        raise UserError(f"{path} was changed after it was written: export or copy the bundle again")
+    return values
+
+
+def sealed(values: dict[str, Any]) -> dict[str, Any]:
+    """The values as they are written: as JSON has them, with the format number and their hash."""
+    plain_json = json.loads(json.dumps({"format": FORMAT, **values}))  # tuples become lists
+    return {**plain_json, "sha256": _digest(plain_json)}
+
+
+def _digest(values: dict[str, Any]) -> str:
+    rest = {key: value for key, value in values.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def plain(name: str) -> bool:
@@ -14,7 +64,7 @@ def plain(name: str) -> bool:
     return (
         bool(re.fullmatch(r"[\w.+/ -]+", name))
         and path.as_posix() == name
-        and not (path.is_absolute() or ".." in path.parts or name == "bundle.json")
+        and not (path.is_absolute() or ".." in path.parts or name == MANIFEST)
     )
 
 
@@ -28,6 +78,10 @@ def _ints(value: Any, count: int, low: int, high: int) -> bool:
 
 def _texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(v, str) and v for v in value)
+
+
+def _rebuilt(checks: Any) -> bool:
+    return isinstance(checks, dict) and isinstance(checks.get("min_psnr"), int | float)
 
 
 RIGHT: dict[str, Callable[[Any], bool]] = {
@@ -45,6 +99,7 @@ RIGHT: dict[str, Callable[[Any], bool]] = {
         isinstance(v, dict)
         and isinstance(v.get("min_agreement"), int | float)
         and 0 <= v["min_agreement"] <= 1
+        and ("reconstructor" not in v or _rebuilt(v["reconstructor"]))
     ),
     "files": lambda v: isinstance(v, dict) and _texts([*v, *v.values()]),
 }

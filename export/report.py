@@ -6,6 +6,14 @@ from typing import Any
 
 from export.bundle import Bundle
 from export.compare import MAX_LOGIT_ERROR, MAX_MIOU_CHANGE, MIN_AGREEMENT, SizeCheck
+from export.redraw import (
+    DEVICE_PSNR,
+    MAX_OFF,
+    MAX_OFF_SHARE,
+    MIN_PSNR,
+    RebuiltCheck,
+    Redrawing,
+)
 from export.verify import Verification
 
 Row = tuple[str, ...]
@@ -27,8 +35,11 @@ COLUMNS: Row = (
 )
 
 
-def report(bundle: Bundle, verification: Verification) -> str:
-    """report.md: origin, the table of checks, the verdict, what was not checked."""
+REBUILT_COLUMNS: Row = ("size", "maps", "of one class", "off by > 1", "off at most", "PSNR")
+
+
+def report(bundle: Bundle, verification: Verification, redrawing: Redrawing | None = None) -> str:
+    """report.md: origin, the tables of checks, the verdict, what was not checked."""
     facts = bundle.provenance
     takes = (
         f"{_times(bundle.size)} only"
@@ -50,6 +61,7 @@ def report(bundle: Bundle, verification: Verification) -> str:
         _table(COLUMNS, [cells(check) for check in verification.sizes]),
         f"{_meaning(verification)} On the golden frames at least "
         f"{verification.golden_agreement:.4%} of the labels are equal.",
+        *(_rebuilt(redrawing) if redrawing else ()),
         "## Not checked",
         "- TensorRT, a GPU, and every precision but fp32: none of them was run.\n"
         "- Speed.\n"
@@ -81,6 +93,32 @@ def cells(check: SizeCheck) -> Row:
     )
 
 
+def rebuilt_cells(check: RebuiltCheck) -> Row:
+    """One size's numbers of the reconstructor, in the order of REBUILT_COLUMNS."""
+    return (
+        _times(check.size),
+        str(check.maps),
+        str(check.one_class),
+        f"{check.off_share:.4%}",
+        f"{check.off_most} of 255",
+        "equal" if check.psnr is None else f"{check.psnr:.1f} dB",
+    )
+
+
+def _rebuilt(redrawing: Redrawing) -> list[str]:
+    return [
+        "## The reconstructor",
+        "It takes uint8 label maps of the same sizes and answers uint8 RGB images. Graph "
+        f"({redrawing.runner.name}) against torch on the network's own label maps of the frames "
+        "above, and at each size on one map striped with all classes:",
+        _table(REBUILT_COLUMNS, [rebuilt_cells(check) for check in redrawing.checks]),
+        f"At most {MAX_OFF_SHARE:.1%} of the values may be off by more than one level, none by "
+        f"more than {MAX_OFF}, and PSNR must reach {MIN_PSNR:g} dB; on a device the golden images "
+        f"must come out to {DEVICE_PSNR:g} dB. Maps of one class only are not compared: where "
+        "nothing changes, instance norm divides rounding errors by their own size.",
+    ]
+
+
 def _meaning(verification: Verification) -> str:
     scores = (
         "mIoU is of both sides against the labels; worst class is the largest change of an IoU."
@@ -98,6 +136,8 @@ def _meaning(verification: Verification) -> str:
 def _inside(facts: dict[str, Any]) -> str:
     norm = facts["normalisation"]
     steps = [f"resizes them to {_times(facts['work_size'])}"] if facts["work_size"] else []
+    if facts["translator"]:
+        steps.append("translates them into the source's colours")
     if norm:
         mean, std = (", ".join(f"{value:.4g}" for value in norm[key]) for key in ("mean", "std"))
         steps.append(f"normalises {norm['order']} by mean ({mean}) and deviation ({std})")

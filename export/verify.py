@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import onnxruntime
-import torch
 
 from adapt.networks.segmentor import Segmentor
 from export.bundle import Golden
 from export.compare import MIN_AGREEMENT, Comparison, SizeCheck, Wanted, answer_of
 from export.frames import Frame, Frames, Pixels, Size
-from export.graph import INPUT, OUTPUTS, TRACED, Answer
+from export.graph import INPUT, OUTPUTS, Answer
+from export.onnx_file import TRACED
+from export.runtime import Session, first_line, times
 from roadshift import Failure, UserError
 
 
@@ -75,31 +75,19 @@ class Runner(Protocol):
 class OnnxRuntime:
     """The graph under ONNX Runtime on the CPU."""
 
-    name = f"onnxruntime {onnxruntime.__version__}, CPU"
+    name = Session.name
 
     def __init__(self, graph: bytes) -> None:
         """`graph` is the file's content."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        try:
-            self._session = onnxruntime.InferenceSession(
-                graph, options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # the runtime's errors share no narrower class
-            raise Failure(
-                f"ONNX Runtime cannot load the exported graph: {_first(error)}"
-            ) from error
+        self._session = Session(graph)
 
     def __call__(self, images: Pixels) -> Answer:
         """RGB [n,h,w,3] -> what the graph answers; Failure where it cannot."""
-        try:
-            answers = self._session.run(OUTPUTS, {INPUT: images})
-        except Exception as error:  # as above
-            raise Failure(
-                f"the exported graph does not take {_times(images)} frames, which the "
-                f"network takes: {_first(error)}; give --size HxW"
-            ) from error
-        return Answer(*(torch.from_numpy(np.asarray(a)) for a in answers))
+        return Answer(*self._session.run(INPUT, images, OUTPUTS))
+
+
+def no_one(_: Pixels) -> None:
+    """Nobody wants to see the labels."""
 
 
 def verify(
@@ -108,18 +96,20 @@ def verify(
     frames: Frames,
     sizes: tuple[Size, ...],
     golden: Sequence[Golden],
+    seen: Callable[[Pixels], None] = no_one,
 ) -> Verification:
     """Runs network and graph on all `frames` at each of `sizes` (height, width), and on `golden`.
 
-    Batches of one and of two frames; one batch is in memory at a time. Raises Failure when network
-    or graph cannot take a size, UserError when the labels are of none of the classes.
+    Batches of one and of two frames; one batch is in memory at a time, and `seen` is told the
+    network's labels for it, [n,h,w]. Raises Failure when network or graph cannot take a size,
+    UserError when the labels are of none of the classes.
     """
     shares = [(runner(g.image[None]).labels[0].numpy() == g.labels).mean() for g in golden]
     return Verification(
         spec=frames.spec,
         labelled=frames.labelled,
         runtime=runner.name,
-        sizes=tuple(_check(subject, runner, frames, size) for size in sizes),
+        sizes=tuple(_check(subject, runner, frames, size, seen) for size in sizes),
         golden_agreement=float(min(shares)),
     )
 
@@ -154,13 +144,17 @@ def _other(length: int, smallest: int) -> int:
     return shorter if shorter >= smallest else longer
 
 
-def _check(subject: Subject, runner: Runner, frames: Frames, size: Size) -> SizeCheck:
+def _check(
+    subject: Subject, runner: Runner, frames: Frames, size: Size, seen: Callable[[Pixels], None]
+) -> SizeCheck:
     comparison = Comparison(size, subject.classes, frames.labelled)
     for batch in _batches(frames, size):
         images = np.stack([frame.image for frame in batch])
         labels = [frame.label for frame in batch if frame.label is not None]
         label = np.stack(labels) if labels else None
-        comparison.add(_network(subject, images), runner(images), label)
+        wanted = _network(subject, images)
+        comparison.add(wanted, runner(images), label)
+        seen(wanted.labels.numpy())
     if frames.labelled and not comparison.torch.matrix.any():
         raise UserError(
             f"{frames.spec} has no labels of the classes {', '.join(subject.classes)}: give --data "
@@ -183,20 +177,12 @@ def _network(subject: Subject, images: Pixels) -> Wanted:
         wanted = answer_of(subject.segmentor, images, subject.work_size)
     except (RuntimeError, ValueError) as error:
         raise Failure(
-            f"the network cannot take {_times(images)} frames: {_first(error)}; give larger "
+            f"the network cannot take {times(images)} frames: {first_line(error)}; give larger "
             "frames, or one size with --size HxW"
         ) from error
     if not wanted.logits.isfinite().all():
         raise Failure(
-            f"the network answers a {_times(images)} frame with NaN or infinite logits: its "
+            f"the network answers a {times(images)} frame with NaN or infinite logits: its "
             "training has diverged; train it again with a smaller learning rate"
         )
     return wanted
-
-
-def _times(images: Pixels) -> str:
-    return f"{images.shape[1]}x{images.shape[2]}"
-
-
-def _first(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

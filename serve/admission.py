@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import anyio.to_thread
@@ -31,6 +31,16 @@ class Tally:
         self.ns += time.perf_counter_ns() - since_ns
 
 
+@dataclass
+class Tallies:
+    """What became of one model's requests; the names are those of Triton's statistics."""
+
+    success: Tally = field(default_factory=Tally)
+    fail: Tally = field(default_factory=Tally)
+    queue: Tally = field(default_factory=Tally)
+    compute_infer: Tally = field(default_factory=Tally)
+
+
 class Admission:
     """One request at the engine, `waiting` behind it; whoever comes then is refused at once.
 
@@ -42,7 +52,6 @@ class Admission:
         self._places = waiting + 1
         self.taken = 0
         self._engine = asyncio.Semaphore(1)
-        self.queue, self.compute = Tally(), Tally()
 
     @contextmanager
     def place(self) -> Generator[None]:
@@ -62,8 +71,9 @@ class Admission:
         call: Callable[[], T],
         deadline: float | None,
         is_gone: Callable[[], Awaitable[bool]],
+        tallies: Tallies,
     ) -> T:
-        """`call()` in a thread, when its turn has come.
+        """`call()` in a thread, when its turn has come; how long that took goes into `tallies`.
 
         Raises Refusal: 504 when `deadline` (of the event loop's clock) comes first, 499 when the
         client has gone by then.
@@ -75,14 +85,14 @@ class Admission:
         except TimeoutError:
             raise _late() from None
         try:
-            self.queue.add(began)
+            tallies.queue.add(began)
             if deadline is not None and asyncio.get_running_loop().time() >= deadline:
                 raise _late()
             if await is_gone():
                 raise Refusal(499, "the client has gone")
             began = time.perf_counter_ns()
             answer = await anyio.to_thread.run_sync(call)
-            self.compute.add(began)
+            tallies.compute_infer.add(began)
             return answer
         finally:
             self._engine.release()

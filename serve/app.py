@@ -24,6 +24,7 @@ from serve import describe
 from serve.engine import Engine
 from serve.infer import infer
 from serve.limits import Limits, Refusal
+from serve.reconstructor import Reconstructor
 from serve.service import Service
 from serve.still import segment
 
@@ -33,15 +34,18 @@ Handler = Callable[[Service, Request], Awaitable[Response]]
 
 def build_app(
     engine: Engine,
+    reconstructor: Reconstructor | None = None,
     *,
     limits: Limits | None = None,
     on_failure: Callable[[Exception], None] = lambda _: None,
 ) -> Starlette:
-    """The server for one engine. It is not ready until the golden frames have been checked.
+    """The server for a bundle's segmentor, and its reconstructor where it has one.
+
+    It is not ready until both have reproduced the golden frames.
 
     `on_failure` is called when that check fails; the server then stays not ready.
     """
-    service = Service(engine, limits or Limits())
+    service = Service(engine, reconstructor, limits or Limits())
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
@@ -66,14 +70,14 @@ def build_app(
 
 async def _check(service: Service, on_failure: Callable[[Exception], None]) -> None:
     try:
-        agreement = await anyio.to_thread.run_sync(service.engine.check_golden)
+        found = await anyio.to_thread.run_sync(service.check_golden)
     except Exception as error:  # whatever it is, a server that is not ready must say why
         service.unready = "the check of the golden frames failed; the server's log says why"
         log.error("the golden frames: %s", error)
         on_failure(error)
     else:
         service.unready = None
-        log.info("ready: golden frames reproduced, %.4f %% of the pixels equal", 100 * agreement)
+        log.info("ready: %s", found)
 
 
 def _routes(service: Service) -> list[Route]:
@@ -103,7 +107,8 @@ def _routes(service: Service) -> list[Route]:
 
 async def _page(service: Service, _: Request) -> Response:
     bundle = service.engine.bundle
-    return HTMLResponse(describe.page(service.model, bundle.classes, bundle.palette))
+    models = [model.spec for model in service.models.values()]
+    return HTMLResponse(describe.page(models, bundle.classes, bundle.palette))
 
 
 async def _server(_: Service, __: Request) -> Response:
@@ -122,31 +127,30 @@ async def _ready(service: Service, _: Request) -> Response:
 
 
 async def _model_ready(service: Service, request: Request) -> Response:
-    service.require_model(request)
+    model = service.model_of(request)
     service.require_ready()
-    return JSONResponse({"name": service.model.name, "ready": True})
+    return JSONResponse({"name": model.spec.name, "ready": True})
 
 
 async def _metadata(service: Service, request: Request) -> Response:
-    service.require_model(request)
-    return JSONResponse(describe.metadata(service.model))
+    return JSONResponse(describe.metadata(service.model_of(request).spec))
 
 
 async def _config(service: Service, request: Request) -> Response:
-    service.require_model(request)
-    return JSONResponse(describe.config(service.engine))
+    return JSONResponse(describe.config(service.model_of(request).graph))
 
 
 async def _statistics(service: Service, request: Request) -> Response:
-    if "model" in request.path_params:
-        service.require_model(request)
-    return JSONResponse(describe.statistics(service.model, service.tallies()))
+    named = "model" in request.path_params
+    models = [service.model_of(request)] if named else service.models.values()
+    return JSONResponse(describe.statistics((model.spec, model.tallies) for model in models))
 
 
 async def _index(service: Service, _: Request) -> Response:
     state = "READY" if service.unready is None else "UNAVAILABLE"
-    model = {"name": service.model.name, "version": service.model.version, "state": state}
-    return JSONResponse([{**model, "reason": service.unready or ""}])
+    shared = {"state": state, "reason": service.unready or ""}
+    specs = [model.spec for model in service.models.values()]
+    return JSONResponse([{"name": s.name, "version": s.version, **shared} for s in specs])
 
 
 async def _refused(_: Request, refusal: Exception) -> Response:

@@ -89,9 +89,12 @@ def serve(
         The port to listen on.
     """
     from serve.engine import Engine  # noqa: PLC0415 - --help answers without loading these
+    from serve.reconstructor import opened  # noqa: PLC0415
     from serve.server import run_server  # noqa: PLC0415
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
-    engine = Engine(read_bundle(bundle), provider=device.provider, threads=device.threads)
-    print(f"serving {engine.bundle.name} on http://{host}:{port} (Ctrl-C stops)", flush=True)
-    run_server(engine, host, port, limits)
+    read = read_bundle(bundle)
+    engine = Engine(read, provider=device.provider, threads=device.threads)
+    reconstructor = opened(read, provider=device.provider, threads=device.threads)
+    print(f"serving {read.name} on http://{host}:{port} (Ctrl-C stops)", flush=True)
+    run_server(engine, reconstructor, host, port, limits)

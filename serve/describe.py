@@ -1,23 +1,24 @@
-"""What the server says of its model: metadata, configuration, statistics, a page for people."""
+"""What the server says of its models: metadata, configuration, statistics, a page for people."""
 
 from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from typing import Any
 
-from serve.admission import Tally
-from serve.engine import Engine, TensorSpec
+from serve.admission import Tallies
+from serve.graph import Graph, TensorSpec
 from serve.inference_protocol import ModelSpec
 
 VERSION = "1"
 EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository", "statistics"]
 
 
-def model_spec(engine: Engine) -> ModelSpec:
-    """The model's name is the bundle's; there is one version."""
-    return ModelSpec(engine.bundle.name, VERSION, engine.inputs, engine.outputs)
+def model_spec(graph: Graph) -> ModelSpec:
+    """A graph as the protocol's model; there is one version."""
+    return ModelSpec(graph.name, VERSION, graph.inputs, graph.outputs)
 
 
 def metadata(model: ModelSpec) -> dict[str, Any]:
@@ -31,44 +32,37 @@ def metadata(model: ModelSpec) -> dict[str, Any]:
     }
 
 
-def config(engine: Engine) -> dict[str, Any]:
+def config(graph: Graph) -> dict[str, Any]:
     """Triton's model configuration, with the classes and their colours as parameters."""
-    bundle = engine.bundle
+    bundle = graph.bundle
     parameters = {"classes": bundle.classes, "palette": bundle.palette}
     return {
-        "name": bundle.name,
+        "name": graph.name,
         "platform": "onnxruntime_onnx",
         "backend": "onnxruntime",
         "max_batch_size": 0,
-        "input": [_config_tensor(spec) for spec in engine.inputs],
-        "output": [_config_tensor(spec) for spec in engine.outputs],
+        "input": [_config_tensor(spec) for spec in graph.inputs],
+        "output": [_config_tensor(spec) for spec in graph.outputs],
         "parameters": {
             key: {"string_value": json.dumps(value)} for key, value in parameters.items()
         },
     }
 
 
-def statistics(model: ModelSpec, tallies: Mapping[str, Tally]) -> dict[str, Any]:
-    """Triton's statistics; `tallies`: success, fail, queue, compute_infer."""
-    infer = tallies["compute_infer"]
-    return {
-        "model_stats": [
-            {
-                "name": model.name,
-                "version": model.version,
-                "last_inference": int(infer.last * 1000),
-                "inference_count": infer.count,
-                "execution_count": infer.count,
-                "inference_stats": {
-                    key: {"count": tally.count, "ns": tally.ns} for key, tally in tallies.items()
-                },
-            }
-        ]
-    }
+def statistics(models: Iterable[tuple[ModelSpec, Tallies]]) -> dict[str, Any]:
+    """Triton's statistics of those models."""
+    return {"model_stats": [_statistics(model, tallies) for model, tallies in models]}
 
 
-def page(model: ModelSpec, classes: tuple[str, ...], palette: Any) -> str:
-    """HTML: how to call this server, and the classes with their colours."""
+def page(models: Sequence[ModelSpec], classes: tuple[str, ...], palette: Any) -> str:
+    """HTML: how to call this server, the segmentor first, and the classes with their colours."""
+    model, *others = models
+    drawn = "".join(
+        f"""
+<p>The image that a label map (labels, UINT8 [N,H,W]) stands for:
+<a href="/v2/models/{other.name}">/v2/models/{other.name}</a></p>"""
+        for other in others
+    )
     rows = "".join(
         f'<li><span style="background:rgb{tuple(colour)};padding:0 1em"></span> '
         f"{i} {html.escape(name)}</li>"
@@ -84,9 +78,22 @@ def page(model: ModelSpec, classes: tuple[str, ...], palette: Any) -> str:
      ?as=json        each class, its colour and its share of the image</pre>
 <p>Programs: Open Inference Protocol v2,
 <a href="/v2/models/{model.name}">/v2/models/{model.name}</a>
-(input: image, UINT8 [N,H,W,3], RGB).</p>
+(input: image, UINT8 [N,H,W,3], RGB).</p>{drawn}
 <ol start="0" style="list-style:none">{rows}</ol>
 """
+
+
+def _statistics(model: ModelSpec, tallies: Tallies) -> dict[str, Any]:
+    infer = tallies.compute_infer
+    counted = {f.name: getattr(tallies, f.name) for f in fields(tallies)}
+    return {
+        "name": model.name,
+        "version": model.version,
+        "last_inference": int(infer.last * 1000),
+        "inference_count": infer.count,
+        "execution_count": infer.count,
+        "inference_stats": {key: {"count": t.count, "ns": t.ns} for key, t in counted.items()},
+    }
 
 
 def _tensor(spec: TensorSpec) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from starlette.responses import Response
 
 from serve.body import read_body
 from serve.codec import deflate
-from serve.engine import INPUT
 from serve.inference_protocol import encode_response, parse_request
 from serve.limits import Refusal
 from serve.service import Service, deadline_of, now
@@ -19,20 +18,21 @@ JSON_LENGTH = "Inference-Header-Content-Length"
 async def infer(service: Service, request: Request) -> Response:
     """Answers a request of the protocol, or raises Refusal."""
     arrived = now()
-    service.require_model(request)
-    with service.place():
+    model = service.model_of(request)
+    with service.place(model):
         body = await read_body(request, service.limits)
         length = _json_length(request)
         to_thread = anyio.to_thread.run_sync
-        asked = await to_thread(parse_request, body, length, service.model, service.limits)
+        asked = await to_thread(parse_request, body, length, model.spec, service.limits)
         outputs = await service.run(
+            model,
             request,
-            asked.inputs[INPUT],
+            asked.inputs[model.spec.inputs[0].name],
             [wanted.name for wanted in asked.outputs],
             deadline_of(arrived, asked.timeout),
         )
         answer, json_length = await to_thread(
-            encode_response, service.model, asked, outputs, service.limits.json_values
+            encode_response, model.spec, asked, outputs, service.limits.json_values
         )
         headers = {"Content-Type": "application/json"}
         if json_length is not None:

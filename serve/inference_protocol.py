@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from serve.engine import TensorSpec
+from serve.graph import TensorSpec
 from serve.inference_tensors import DTYPES, from_bytes, read_inputs
 from serve.json_checks import a_list, an_object, flag, listing, load_json, refuse, short, whole
 from serve.limits import Limits, Refusal

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serve.engine import TensorSpec
+from serve.graph import TensorSpec
 from serve.json_checks import a_list, an_object, listing, refuse, short, whole
 
 DTYPES = {

@@ -10,20 +10,27 @@ from roadshift import Failure, UserError
 from serve.app import build_app
 from serve.engine import Engine
 from serve.limits import Limits
+from serve.reconstructor import Reconstructor
 
 GRACE_SECONDS = 30
 """How long requests under way may take after the signal to stop."""
 
 
 class Server:
-    """A uvicorn server for one engine, on a socket that is already bound."""
+    """A uvicorn server for a bundle's graphs, on a socket that is already bound."""
 
-    def __init__(self, engine: Engine, bound: socket.socket, limits: Limits) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        bound: socket.socket,
+        limits: Limits,
+        reconstructor: Reconstructor | None = None,
+    ) -> None:
         self.bound = bound
         self.failure: Exception | None = None
         self.uvicorn = uvicorn.Server(
             uvicorn.Config(
-                build_app(engine, limits=limits, on_failure=self._stop),
+                build_app(engine, reconstructor, limits=limits, on_failure=self._stop),
                 log_level="warning",
                 server_header=False,
                 timeout_graceful_shutdown=GRACE_SECONDS,
@@ -65,7 +72,9 @@ def bind(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def run_server(engine: Engine, host: str, port: int, limits: Limits) -> None:
-    """Serves the engine on that address until SIGINT or SIGTERM."""
+def run_server(
+    engine: Engine, reconstructor: Reconstructor | None, host: str, port: int, limits: Limits
+) -> None:
+    """Serves them on that address until SIGINT or SIGTERM."""
     with bind(host, port) as bound:
-        Server(engine, bound, limits).run()
+        Server(engine, bound, limits, reconstructor).run()

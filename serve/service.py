@@ -1,4 +1,4 @@
-"""What all routes share: the engine, the limits, who waits, and whether the server is ready."""
+"""What all routes share: the models, the limits, who waits, and whether the server is ready."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,20 +14,35 @@ from starlette.requests import Request
 
 from roadshift import UserError
 from serve import describe
-from serve.admission import Admission, Tally
+from serve.admission import Admission, Tallies
 from serve.engine import Engine
+from serve.graph import Graph
+from serve.inference_protocol import ModelSpec
 from serve.limits import Limits, Refusal
+from serve.reconstructor import Reconstructor
+
+
+class Model(NamedTuple):
+    """One graph as the server offers it, and what became of the requests to it."""
+
+    graph: Graph
+    spec: ModelSpec
+    tallies: Tallies
 
 
 class Service:
-    """One engine as a server offers it. `unready` says why it is not ready, or is None."""
+    """A bundle's graphs as a server offers them; all wait in one queue, for one device.
 
-    def __init__(self, engine: Engine, limits: Limits) -> None:
+    `unready` says why it is not ready, or is None.
+    """
+
+    def __init__(self, engine: Engine, reconstructor: Reconstructor | None, limits: Limits) -> None:
         self.engine = engine
         self.limits = limits
-        self.model = describe.model_spec(engine)
+        graphs: list[Graph] = [engine] if reconstructor is None else [engine, reconstructor]
+        self.models = {g.name: Model(g, describe.model_spec(g), Tallies()) for g in graphs}
+        self.segmentor = self.models[engine.name]
         self.admission = Admission(limits.waiting)
-        self.success, self.fail = Tally(), Tally()
         self.unready: str | None = "the golden frames have not been checked yet"
 
     def require_ready(self) -> None:
@@ -35,35 +50,38 @@ class Service:
         if self.unready is not None:
             raise Refusal(503, f"not ready: {self.unready}")
 
-    def require_model(self, request: Request) -> None:
-        """Raises Refusal 404 unless the address names this very model and version."""
+    def model_of(self, request: Request) -> Model:
+        """The model that the address names; Refusal 404 for another one, or another version."""
         name = request.path_params["model"]
-        version = request.path_params.get("version", self.model.version)
-        if name != self.model.name:
-            raise Refusal(404, f"unknown model {name[:80]!r}: this server has {self.model.name!r}")
-        if version != self.model.version:
+        if name not in self.models:
+            known = ", ".join(map(repr, self.models))
+            raise Refusal(404, f"unknown model {name[:80]!r}: this server has {known}")
+        model = self.models[name]
+        version = request.path_params.get("version", model.spec.version)
+        if version != model.spec.version:
             raise Refusal(
                 404,
-                f"unknown version {version[:80]!r} of {name!r}: there is {self.model.version!r}",
+                f"unknown version {version[:80]!r} of {name!r}: there is {model.spec.version!r}",
             )
+        return model
 
     @contextmanager
-    def place(self) -> Generator[None]:
+    def place(self, model: Model) -> Generator[None]:
         """A place in the queue, held while a request is read, run and answered.
 
         Raises Refusal: 503 while not ready, 429 when no place is free.
         """
         began = time.perf_counter_ns()
-        tally = self.fail
+        tally = model.tallies.fail
         try:
             self.require_ready()
             with self.admission.place():
                 yield
-            tally = self.success
+            tally = model.tallies.success
         finally:
             tally.add(began)
 
-    def check(self, shape: tuple[int, ...]) -> None:
+    def check(self, model: Model, shape: tuple[int, ...]) -> None:
         """Raises Refusal: 413 for more pixels than the limit, 400 for another size."""
         count = shape[0] * shape[1] * shape[2]
         if count > self.limits.pixels:
@@ -71,30 +89,27 @@ class Service:
                 413, f"the images have {count} pixels together; at most {self.limits.pixels}"
             )
         try:
-            self.engine.check(shape)
+            model.graph.check(shape)
         except UserError as error:
             raise Refusal(400, str(error)) from error
 
     async def run(
         self,
+        model: Model,
         request: Request,
-        images: NDArray[np.uint8],
+        values: NDArray[np.uint8],
         wanted: list[str],
         deadline: float | None,
     ) -> dict[str, NDArray[Any]]:
-        """The wanted outputs for images [n,h,w,3], when their turn has come; raises Refusal."""
-        self.check(images.shape)
-        call = lambda: self.engine.run(images, wanted)  # noqa: E731 - a thread runs it later
-        return await self.admission.run(call, deadline, request.is_disconnected)
+        """The wanted outputs for the input [n,h,w,...], when their turn has come; or Refusal."""
+        self.check(model, values.shape)
+        call = lambda: model.graph.run(values, wanted)  # noqa: E731 - a thread runs it later
+        return await self.admission.run(call, deadline, request.is_disconnected, model.tallies)
 
-    def tallies(self) -> dict[str, Tally]:
-        """The counters of Triton's statistics."""
-        return {
-            "success": self.success,
-            "fail": self.fail,
-            "queue": self.admission.queue,
-            "compute_infer": self.admission.compute,
-        }
+    def check_golden(self) -> str:
+        """Whether every graph reproduces the golden frames, in words; Failure when one does not."""
+        graphs = [model.graph for model in self.models.values()]
+        return "; ".join(graph.golden_text.format(graph.check_golden()) for graph in graphs)
 
 
 def deadline_of(arrived: float, timeout: float | None) -> float | None:

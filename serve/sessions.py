@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions of a bundle's graph, on exactly the provider that was asked."""
+"""ONNX Runtime sessions of one of a bundle's graphs, on exactly the provider that was asked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-from export.bundle import SEGMENTOR, Bundle
+from export.bundle import Bundle
 from roadshift import Failure, UserError, unknown
 from serve.prune import prune
 
@@ -26,12 +26,14 @@ class Sessions:
     Raises Failure when the provider is not there or does not start, or a graph does not load.
     """
 
-    def __init__(self, bundle: Bundle, provider: str, threads: int) -> None:
-        self._bundle, self._provider, self._threads = bundle, provider, threads
+    def __init__(self, bundle: Bundle, file: str, provider: str, threads: int) -> None:
+        """`file` is the graph's name in the bundle."""
+        self._bundle, self._file = bundle, file
+        self._provider, self._threads = provider, threads
         self._ort = _runtime(provider, threads)
         self._lock = threading.Lock()
         self._alone: dict[str, Any] = {}
-        self.whole = self._load(str(bundle.path(SEGMENTOR)))
+        self.whole = self._load(str(bundle.path(file)))
 
     def giving(self, wanted: Sequence[str]) -> Any:
         """The smallest session with these outputs."""
@@ -44,7 +46,7 @@ class Sessions:
             return self._alone[name]
 
     def _load_alone(self, name: str) -> Any:
-        return self._load(prune(self._bundle.path(SEGMENTOR).read_bytes(), [name]))
+        return self._load(prune(self._bundle.path(self._file).read_bytes(), [name]))
 
     def _load(self, graph: str | bytes) -> Any:
         options = self._ort.SessionOptions()
@@ -56,7 +58,7 @@ class Sessions:
             session = self._ort.InferenceSession(graph, options, providers=names, enable_fallback=0)
         except Exception as error:  # ONNX Runtime's errors have no base class of their own
             raise Failure(
-                f"ONNX Runtime {self._ort.__version__} could not load {SEGMENTOR} of bundle "
+                f"ONNX Runtime {self._ort.__version__} could not load {self._file} of bundle "
                 f"{self._bundle.folder} on {self._provider}: {error}"
             ) from error
         # A provider whose libraries do not load is dropped with no more than a line on stderr.

@@ -34,7 +34,7 @@ class Options(NamedTuple):
 async def segment(service: Service, request: Request) -> Response:
     """Answers with the image's labels in the form that the address asks for, or raises Refusal."""
     arrived = now()
-    with service.place():
+    with service.place(service.segmentor):
         options = _options(request)
         body = await read_body(request, service.limits)
         received = time.perf_counter()
@@ -42,7 +42,7 @@ async def segment(service: Service, request: Request) -> Response:
         decoded = time.perf_counter()
         wanted = "confidence" if options.answer == "confidence" else "labels"
         deadline = deadline_of(arrived, options.timeout)
-        outputs = await service.run(request, image[None], [wanted], deadline)
+        outputs = await service.run(service.segmentor, request, image[None], [wanted], deadline)
         times = {
             "decode_ms": round(1e3 * (decoded - received), 3),
             "engine_ms": round(1e3 * (time.perf_counter() - decoded), 3),

@@ -7,12 +7,13 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from export.bundle import Bundle, Golden, write_bundle
 
 CLASSES = ("building", "vegetation", "sky")
 PALETTE = ((70, 70, 70), (107, 142, 35), (70, 130, 180))
+DRAWN = ((180, 80, 80), (80, 180, 80), (80, 80, 180))
 
 
 def street(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -64,9 +65,39 @@ def graph(size: tuple[int, int] | None = None) -> bytes:
     return model.SerializeToString()
 
 
+def drawing() -> bytes:
+    """A reconstructor's graph: every class in its colour of DRAWN."""
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(DRAWN)] = DRAWN
+    nodes = [
+        helper.make_node("Cast", ["labels"], ["ids"], to=TensorProto.INT32),
+        helper.make_node("Gather", ["table", "ids"], ["image"]),
+    ]
+    inputs = [helper.make_tensor_value_info("labels", TensorProto.UINT8, ["N", "H", "W"])]
+    outputs = [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", "H", "W", 3])]
+    constants = [numpy_helper.from_array(table, "table")]
+    model = helper.make_model(
+        helper.make_graph(nodes, "drawing", inputs, outputs, constants),
+        opset_imports=[helper.make_opsetid("", 18)],
+        ir_version=9,
+    )
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
 def make_bundle(folder: Path, size: tuple[int, int] | None = None) -> Bundle:
-    """Writes a bundle of three classes with two golden frames (128x256 where no size is given)."""
+    """Writes a bundle of three classes with two golden frames.
+
+    Where no size is given these are 128x256, and the bundle has a reconstructor.
+    """
     images = [street(*(size or (128, 256)), seed) for seed in (1, 2)]
+    contents = {"segmentor.onnx": graph(size)}
+    checks: dict[str, object] = {"min_agreement": 0.999, "label_agreement": 1.0}
+    rebuilt = []
+    if size is None:
+        contents["reconstructor.onnx"] = drawing()
+        checks["reconstructor"] = {"min_psnr": 40.0}
+        rebuilt = [np.array(DRAWN, np.uint8)[strongest(image)] for image in images]
     return write_bundle(
         Bundle(
             folder=folder, name="tiny-city", classes=CLASSES, palette=PALETTE, size=size,
@@ -74,10 +105,11 @@ def make_bundle(folder: Path, size: tuple[int, int] | None = None) -> Bundle:
             provenance={"method": "strongest_colour", "source": "drawn:<game>",
                         "target": "drawn:camera", "seed": 3},
             scores={"drawn:camera#val": {"miou": 61.25, "iou": {"sky": 93.5}}},
-            checks={"min_agreement": 0.999, "label_agreement": 1.0}, files={},
+            checks=checks, files={},
         ),
-        {"segmentor.onnx": graph(size)},
+        contents,
         [Golden(image, strongest(image)) for image in images],
+        rebuilt,
     )  # fmt: skip
 
 

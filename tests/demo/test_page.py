@@ -75,24 +75,29 @@ def page(demo, chromium) -> Iterator:
     assert not strange
 
 
+def picture(page, name: str, *, other_than: str = "") -> str:
+    """The address of the picture of that id, once it is loaded and another one."""
+    page.wait_for_function(
+        "([name, old]) => (i => i && i.complete && i.naturalWidth && i.src != old)"
+        "(document.querySelector(`#${name} img`))",
+        arg=[name, other_than],
+    )
+    return page.locator(f"#{name} img").get_attribute("src")
+
+
 def overlay(page, *, other_than: str = "") -> str:
     """The overlay's address, once it is another one."""
-    page.wait_for_function(
-        "old => (i => i && i.complete && i.naturalWidth && i.src != old)"
-        "(document.querySelector('#overlay img'))",
-        arg=other_than,
-    )
-    return page.locator("#overlay img").get_attribute("src")
+    return picture(page, "overlay", other_than=other_than)
 
 
-def pixel(page, x: float, y: float) -> list[int]:
-    """The colour of the overlay at a place (0..1 of its width and height), in the browser."""
+def pixel(page, x: float, y: float, name: str = "overlay") -> list[int]:
+    """The colour of a picture at a place (0..1 of its width and height), in the browser."""
     return page.evaluate(
-        """([x, y]) => { const i = document.querySelector('#overlay img');
+        """([x, y, name]) => { const i = document.querySelector(`#${name} img`);
         const c = document.createElement('canvas'); c.width = i.naturalWidth;
         c.height = i.naturalHeight; const g = c.getContext('2d'); g.drawImage(i, 0, 0);
         return [...g.getImageData(x * c.width, y * c.height, 1, 1).data].slice(0, 3); }""",
-        [x, y],
+        [x, y, name],
     )
 
 
@@ -134,6 +139,28 @@ def test_the_confidence_has_its_own_picture(page) -> None:
     page.get_by_role("tab", name="Confidence").click()
     page.wait_for_selector("#confidence img")
     assert "100 % (sure)" in page.locator(".rs-scale").inner_text()
+    page.get_by_role("tab", name="Overlay").click()
+
+
+def test_the_reconstruction_has_four_pictures(page, bundle, tmp_path, street) -> None:
+    page.get_by_role("tab", name="Reconstruction").click()
+    names = ("rebuilt-image", "rebuilt-classes", "rebuilt-drawing", "rebuilt-difference")
+    before = {name: picture(page, name) for name in names}
+    assert page.locator("#rebuilt-drawing").is_visible()
+    assert tuple(pixel(page, 0.9, 0.9, "rebuilt-classes")) == bundle.palette[1]
+    assert tuple(pixel(page, 0.9, 0.9, "rebuilt-drawing")) == (80, 180, 80)
+    assert "96 of 255 grey levels or more" in page.locator("#rebuilt-scale").inner_text()
+    assert "mean and deviation" in page.locator("text=The drawing is in the colours").inner_text()
+    # While the tab is open, it follows: one quarter is now what its labels do not tell.
+    image = street(96, 144)
+    image[:48, 72:] = image[:48, 72:] // 8
+    Image.fromarray(image).save(tmp_path / "dark.png")
+    page.set_input_files("#upload input[type=file]", tmp_path / "dark.png")
+    for name in names:
+        picture(page, name, other_than=before[name])
+    same, apart = (pixel(page, x, 0.25, "rebuilt-difference") for x in (0.1, 0.9))
+    assert apart[1] > same[1] + 20  # viridis has more green where there is more
+    page.screenshot(path=tmp_path / "reconstruction.png", full_page=True)
     page.get_by_role("tab", name="Overlay").click()
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from adapt.checkpoint import RunInfo, SavedRun
+from adapt.networks.image_generator import Reconstructor
 from adapt.networks.segmentor import Normalise, Recipe, Segmented, Segmentor
 from export.frames import Frame, Frames
 from export.graph import Deployed, to_onnx
@@ -54,7 +55,11 @@ def _frame(i: int) -> Frame:
     return Frame(image, label)
 
 
-def _saved(segmentor: Segmentor, work_size: tuple[int, int] | None = None) -> SavedRun:
+def _saved(
+    segmentor: Segmentor,
+    work_size: tuple[int, int] | None = None,
+    reconstructor: Reconstructor | None = None,
+) -> SavedRun:
     info = RunInfo(
         method="source_only",
         network="tiny",
@@ -71,7 +76,17 @@ def _saved(segmentor: Segmentor, work_size: tuple[int, int] | None = None) -> Sa
         versions={"torch": "2"},
         scores={"toytown:camera#val": {"miou": 41.5, "iou": {"road": 83.0, "car": float("nan")}}},
     )
-    return SavedRun(segmentor.eval(), info)
+    return SavedRun(segmentor.eval(), info, reconstructor and reconstructor.eval())
+
+
+def _reconstructor(seed: int = 0) -> Reconstructor:
+    """A small one whose images are not all grey, as an untrained one's are."""
+    torch.manual_seed(seed)
+    reconstructor = Reconstructor(len(CLASSES), 4, 1)
+    for p in reconstructor.parameters():
+        if p.ndim > 1:
+            nn.init.normal_(p, std=0.1)
+    return reconstructor.eval()
 
 
 @pytest.fixture(scope="session")
@@ -96,6 +111,7 @@ def tiny():
         classes=CLASSES,
         frames=frames,
         saved=_saved,
+        reconstructor=_reconstructor,
         graph=graph,
         subject=subject,
     )

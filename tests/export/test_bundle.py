@@ -214,6 +214,47 @@ def test_what_every_bundle_holds(folder: Path, name: str) -> None:
         read_bundle(folder)
 
 
+REBUILT = [np.full((4, 6, 3), 50 + i, np.uint8) for i in range(3)]
+
+
+def write_rebuilt(folder: Path, rebuilt=REBUILT, **other) -> Bundle:
+    checks = {"min_agreement": 0.999, "reconstructor": {"min_psnr": 40.0}}
+    contents = {"segmentor.onnx": b"graph", "reconstructor.onnx": b"drawing"}
+    return write_bundle(manifest(folder, checks=checks, **other), contents, GOLDEN, rebuilt)
+
+
+def test_a_reconstructor_and_its_golden_images_are_read(tmp_path: Path, folder: Path) -> None:
+    assert not read_bundle(folder).has_reconstructor
+    with pytest.raises(UserError, match=r"has no 'golden/0.rebuilt.png'"):
+        read_bundle(folder).golden_rebuilt()
+    bundle = write_rebuilt(tmp_path / "b")
+    assert read_bundle(tmp_path / "b") == bundle
+    assert bundle.has_reconstructor
+    assert len(bundle.golden()) == len(bundle.golden_rebuilt()) == 3
+    for found, golden, image in zip(bundle.golden_rebuilt(), GOLDEN, REBUILT, strict=True):
+        assert np.array_equal(found.labels, golden.labels)
+        assert np.array_equal(found.image, image)
+
+
+def test_a_bundle_of_an_earlier_roadshift_is_read(folder: Path) -> None:
+    """The number did not change: whoever knows no reconstructor leaves its files alone."""
+    assert json.loads((folder / "bundle.json").read_text())["format"] == 1
+    assert read_bundle(folder).name == "street"
+
+
+def test_what_every_bundle_with_a_reconstructor_holds(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"lists no golden/2.rebuilt.png"):
+        write_rebuilt(tmp_path / "b", REBUILT[:2])
+    write_rebuilt(tmp_path / "b")
+    rewrite(tmp_path / "b", checks={"min_agreement": 0.999})
+    with pytest.raises(UserError, match="checks a reconstructor, or lists one, but not both"):
+        read_bundle(tmp_path / "b")
+    for wrong in ({}, {"min_psnr": "high"}, None):
+        rewrite(tmp_path / "b", checks={"min_agreement": 0.999, "reconstructor": wrong})
+        with pytest.raises(UserError, match="has a wrong 'checks'"):
+            read_bundle(tmp_path / "b")
+
+
 def test_asking_for_a_file_that_it_has_not(folder: Path) -> None:
     with pytest.raises(UserError, match=r"has no 'segmentor.int8.onnx'; it has segmentor.onnx"):
         read_bundle(folder).path("segmentor.int8.onnx")

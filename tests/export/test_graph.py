@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from adapt.networks.segmentor import Segmented
-from export.graph import OPSET, TRACED, Deployed, check_graph, smallest_size, to_onnx
+from export.graph import Deployed, check_graph, smallest_size, to_onnx
+from export.onnx_file import OPSET, TRACED
 from roadshift import Failure, UserError
 
 

@@ -7,12 +7,14 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 
 from adapt.networks.segmentor import Normalise
 from export import make
 from export.bundle import read_bundle
 from export.graph import Deployed
 from export.make import make_bundle
+from export.reconstructor import Rebuilding
 from roadshift import Failure, UserError
 
 
@@ -137,3 +139,72 @@ def test_a_wrong_destination_is_found_before_the_work(tiny, tmp_path, monkeypatc
     monkeypatch.setattr(make, "to_onnx", None)
     with pytest.raises(UserError, match=r"notes\.txt"):
         make_bundle(tiny.saved(tiny.Centres()), tiny.frames(), tmp_path, size=None)
+
+
+@pytest.fixture(scope="module")
+def with_reconstructor(tiny, tmp_path_factory):
+    out = tmp_path_factory.mktemp("rebuilt") / "street"
+    saved = tiny.saved(tiny.Centres(), None, tiny.reconstructor())
+    return make_bundle(saved, tiny.frames(), out, size=None)
+
+
+def test_a_reconstructor_is_written_beside_the_segmentor(with_reconstructor, made) -> None:
+    bundle = read_bundle(with_reconstructor.folder)
+    assert bundle == with_reconstructor
+    assert bundle.has_reconstructor
+    assert not made.has_reconstructor
+    assert "reconstructor" not in made.checks
+    assert bundle.min_size == (32, 32)  # the larger of the two networks'
+    checks = bundle.checks["reconstructor"]
+    assert checks["passed"]
+    assert checks["min_psnr"] == 40
+    sizes = [c["size"] for c in bundle.checks["sizes"]]
+    assert [c["size"] for c in checks["sizes"]] == sizes == [[45, 75], [33, 57], [58, 51], [32, 32]]
+    assert all(c["maps"] + c["one_class"] == 4 for c in checks["sizes"])
+    text = bundle.path("report.md").read_text()
+    assert "## The reconstructor" in text
+    assert "| 58x51 | 4 | 0 | 0.0000% |" in text
+
+
+def test_the_golden_rebuilt_images_come_out_of_the_file(with_reconstructor, tiny) -> None:
+    session = onnxruntime.InferenceSession(
+        with_reconstructor.path("reconstructor.onnx"), providers=["CPUExecutionProvider"]
+    )
+    module = Rebuilding(tiny.reconstructor(), None)
+    golden = with_reconstructor.golden_rebuilt()
+    assert len(golden) == 3
+    for frame, (labels, image) in zip(with_reconstructor.golden(), golden, strict=True):
+        assert np.array_equal(labels, frame.labels)
+        (found,) = session.run(["image"], {"labels": labels[None]})
+        assert np.abs(found[0].astype(int) - image).max() <= 1
+        with torch.inference_mode():
+            by_torch = module(torch.tensor(labels[None]))[0].numpy()
+        assert np.array_equal(by_torch, image)
+
+
+def test_a_reconstructor_of_one_size(tiny, tmp_path) -> None:
+    saved = tiny.saved(tiny.Corners(), (40, 64), tiny.reconstructor())
+    bundle = make_bundle(saved, tiny.frames(), tmp_path / "b", size=(32, 64))
+    (check,) = bundle.checks["reconstructor"]["sizes"]
+    assert check["size"] == [32, 64]
+    assert {g.image.shape for g in bundle.golden_rebuilt()} == {(32, 64, 3)}
+
+
+def test_a_wrong_reconstructor_becomes_no_bundle(tiny, tmp_path, monkeypatch) -> None:
+    """Red and blue are swapped in the graph only."""
+    to_onnx = make.reconstructor.to_onnx
+
+    class Swapped(Rebuilding):
+        def forward(self, labels):
+            return super().forward(labels).flip(3)
+
+    def planted(module, *rest):
+        return to_onnx(Swapped(module.reconstructor, module.work_size).eval(), *rest)
+
+    monkeypatch.setattr(make.reconstructor, "to_onnx", planted)
+    saved = tiny.saved(tiny.Centres(), None, tiny.reconstructor())
+    with pytest.raises(
+        Failure, match=r"at 45x75 the reconstructor's images differ by .* No bundle"
+    ):
+        make_bundle(saved, tiny.frames(), tmp_path / "b", size=None)
+    assert not list(tmp_path.iterdir())

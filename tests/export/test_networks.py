@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from adapt.networks import build
+from adapt.networks.image_generator import Translator
+from adapt.networks.translated import Translated
 from export.graph import Deployed, smallest_size
 from export.verify import OnnxRuntime, golden_frames, sizes_to_check, verify
 
@@ -19,11 +21,18 @@ def unchecked_types():
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("unchecked_types")
-def test_the_vehicle_network_is_exported_for_every_size(tiny) -> None:
+@pytest.mark.parametrize(
+    ("name", "translated"), [("pidnet_s", False), ("lraspp_mobilenet_v2", True)]
+)
+def test_it_is_exported_for_every_size(tiny, name, translated) -> None:
     torch.manual_seed(0)
-    segmentor = build("pidnet_s", len(tiny.classes))
+    segmentor = build(name, len(tiny.classes))
     for p in segmentor.head_parameters():  # a head that starts at zero would prove nothing
         torch.nn.init.normal_(p, std=0.02)
+    if translated:
+        translator = Translator(8, 2)
+        torch.nn.init.normal_(translator.generator.layers[-1].weight, std=0.5)
+        segmentor = Translated(translator, segmentor)
     subject = tiny.subject(segmentor)
     sizes = sizes_to_check((45, 75), smallest_size(segmentor, None))
     graph = OnnxRuntime(tiny.graph(Deployed(segmentor, None)))

@@ -11,7 +11,8 @@ from adapt.evaluate import logits_of
 from adapt.networks.segmentor import Normalise
 from export.compare import Comparison, SizeCheck, Wanted, answer_of
 from export.frames import Frame, Frames
-from export.graph import TRACED, Answer, Deployed
+from export.graph import Answer, Deployed
+from export.onnx_file import TRACED
 from export.verify import OnnxRuntime, golden_frames, sizes_to_check, verify
 from roadshift import Failure, UserError
 

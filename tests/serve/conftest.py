@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -18,6 +19,7 @@ from export.bundle import Bundle, Golden, write_bundle
 from serve.codec import encode_png
 from serve.engine import Engine
 from serve.limits import Limits
+from serve.reconstructor import opened
 from serve.server import Server, bind
 
 CLASSES = ("dark", "red", "green", "blue")
@@ -69,6 +71,31 @@ def _graph(size: tuple[int, int] | None) -> bytes:
     return model.SerializeToString()
 
 
+def _drawing(size: tuple[int, int] | None, palette=PALETTE) -> bytes:
+    """A reconstructor: every class in its colour, what is no class in black."""
+    h, w = size or ("H", "W")
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(palette)] = palette
+    node, value = helper.make_node, helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [
+            node("Cast", ["labels"], ["ids"], to=TensorProto.INT32),
+            node("Gather", ["table", "ids"], ["image"]),
+        ],
+        "drawing",
+        [value("labels", TensorProto.UINT8, ["N", h, w])],
+        [value("image", TensorProto.UINT8, ["N", h, w, 3])],
+        [numpy_helper.from_array(table, "table")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def true_image(labels: np.ndarray) -> np.ndarray:
+    return np.array([*PALETTE, *[(0, 0, 0)] * 252], np.uint8)[labels]
+
+
 def true_labels(image: np.ndarray) -> np.ndarray:
     dark = np.full((*image.shape[:-1], 1), 64, np.uint8)
     return np.concatenate([dark, image], -1).argmax(-1).astype(np.uint8)
@@ -84,7 +111,9 @@ def make_bundle(
     size: tuple[int, int] | None = None,
     graph: bytes | None = None,
     golden: list[Golden] | None = None,
+    drawing: bytes | None = None,
 ) -> Bundle:
+    """`drawing` is a reconstructor's graph, for a bundle with one."""
     image = random_image(0, *(size or (32, 48)))
     bundle = Bundle(
         folder=folder,
@@ -101,7 +130,13 @@ def make_bundle(
         files={},
     )
     contents = {"segmentor.onnx": graph or _graph(size), "report.md": b"# tiny\n"}
-    return write_bundle(bundle, contents, golden or [Golden(image, true_labels(image))])
+    golden = golden or [Golden(image, true_labels(image))]
+    if drawing is None:
+        return write_bundle(bundle, contents, golden)
+    checks = {"min_agreement": 0.999, "reconstructor": {"min_psnr": 40.0}}
+    contents["reconstructor.onnx"] = drawing
+    rebuilt = [true_image(frame.labels) for frame in golden]
+    return write_bundle(replace(bundle, checks=checks), contents, golden, rebuilt)
 
 
 class GatedEngine(Engine):
@@ -138,6 +173,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 @pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle with a reconstructor."""
+    return make_bundle(tmp_path_factory.mktemp("drawn") / "bundle", drawing=_drawing(None))
+
+
+@pytest.fixture(scope="session")
 def fixed(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return make_bundle(tmp_path_factory.mktemp("fixed") / "bundle", size=(16, 24))
 
@@ -150,7 +191,7 @@ def running(
     if not ready:
         engine.gate.clear()
     with bind("127.0.0.1", 0) as bound:
-        server = Server(engine, bound, limits or Limits())
+        server = Server(engine, bound, limits or Limits(), opened(bundle, threads=1))
         thread = threading.Thread(target=_run, args=(server,))
         thread.start()
         address = f"127.0.0.1:{bound.getsockname()[1]}"
@@ -223,7 +264,8 @@ class Kit:
     wait_until = staticmethod(wait_until)
     binary, error, small = map(staticmethod, (binary, error, small))
     PNG, INFER = PNG, INFER
-    graph = staticmethod(_graph)
+    graph, drawing = map(staticmethod, (_graph, _drawing))
+    true_image = staticmethod(true_image)
     classes, palette = CLASSES, PALETTE
 
 

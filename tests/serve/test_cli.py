@@ -88,7 +88,8 @@ def test_ipv6():
 def test_only_this_machine_is_listened_to_by_default(tiny, monkeypatch):
     asked = []
 
-    def record(engine, host, port, limits):
+    def record(engine, reconstructor, host, port, limits):
+        assert reconstructor is None
         asked.append((engine.bundle.name, host, port, limits.waiting))
         raise Failure("enough")
 
@@ -106,7 +107,7 @@ strange = [m for m in sys.modules if m.split(".")[0] in ("torch", "adapt", "jaxt
 strange += [m for m in sys.modules if m.startswith("export.") and m not in sys.argv[1:]]
 sys.exit(", ".join(strange) or 0)
 """
-    allowed = ["export.bundle", "export.manifest", "export.replacing"]
+    allowed = ["export.bundle", "export.golden", "export.manifest", "export.replacing"]
     done = subprocess.run(
         [sys.executable, "-c", code, *allowed],
         cwd=ROOT,

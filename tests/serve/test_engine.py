@@ -135,7 +135,9 @@ def test_a_graph_of_something_else(tmp_path, kit):
     model = onnx.load_from_string(kit.graph(None))
     del model.graph.output[1]
     bundle = kit.make_bundle(tmp_path / "b", graph=model.SerializeToString())
-    with pytest.raises(Failure, match=r"image UINT8, labels UINT8, logits FP32; wanted confidence"):
+    with pytest.raises(
+        Failure, match=r"makes labels UINT8, logits FP32 of image UINT8; wanted confidence"
+    ):
         Engine(bundle)
 
 

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from serve.engine import TensorSpec
+from serve.graph import TensorSpec
 from serve.inference_protocol import ModelSpec, encode_response, parse_request
 from serve.limits import Limits, Refusal
 

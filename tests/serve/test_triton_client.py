@@ -133,6 +133,39 @@ def test_errors_reach_the_client_as_text(remote, kit):
         remote.infer("tiny", image, outputs=asked("x"))
 
 
+def test_a_reconstructor_is_a_second_model(drawn, kit):
+    """Segment, then draw what was seen: the labels go out as they came in."""
+    with kit.running(drawn) as client, triton.InferenceServerClient(client.address) as remote:
+        name = "tiny-reconstructor"
+        assert remote.is_model_ready(name)
+        assert remote.is_model_ready(name, "1")
+        assert remote.get_model_metadata(name) == {
+            "name": name,
+            "versions": ["1"],
+            "platform": "onnx_onnxv1",
+            "inputs": [{"name": "labels", "datatype": "UINT8", "shape": [-1, -1, -1]}],
+            "outputs": [{"name": "image", "datatype": "UINT8", "shape": [-1, -1, -1, 3]}],
+        }
+        config = remote.get_model_config(name)
+        assert (config["name"], config["input"][0]["name"]) == (name, "labels")
+        assert [(m["name"], m["state"]) for m in remote.get_model_repository_index()] == [
+            ("tiny", "READY"),
+            (name, "READY"),
+        ]
+        images = np.stack([kit.random_image(1), kit.random_image(2)])
+        labels = remote.infer("tiny", given(images), outputs=asked("labels")).as_numpy("labels")
+        tensor = triton.InferInput("labels", list(labels.shape), "UINT8")
+        tensor.set_data_from_numpy(labels)
+        rebuilt = remote.infer(name, [tensor]).as_numpy("image")
+        assert rebuilt.shape == images.shape
+        assert rebuilt.dtype == np.uint8
+        assert np.array_equal(rebuilt, kit.true_image(kit.true_labels(images)))
+        everything = remote.get_inference_statistics()["model_stats"]
+        assert [(m["name"], m["inference_count"]) for m in everything] == [("tiny", 1), (name, 1)]
+        alone = remote.get_inference_statistics(name)["model_stats"]
+        assert [m["inference_stats"]["success"]["count"] for m in alone] == [1]
+
+
 def test_a_fixed_size_is_told_and_kept(fixed, kit):
     with kit.running(fixed) as client:
         remote = triton.InferenceServerClient(client.address)

@@ -1,0 +1,73 @@
+"""A bundle's golden frames: what they are called, and as PNG files.
+
+golden/N.png            a frame
+golden/N.labels.png     what torch's segmentor made of it
+golden/N.rebuilt.png    what torch's reconstructor drew of those labels, where there is one
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+
+class Golden(NamedTuple):
+    """A frame, uint8 RGB [h,w,3], and the labels that torch gave for it, uint8 [h,w]."""
+
+    image: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+
+
+class GoldenRebuilt(NamedTuple):
+    """Labels, uint8 [h,w], and the image that torch drew of them, uint8 RGB [h,w,3]."""
+
+    labels: NDArray[np.uint8]
+    image: NDArray[np.uint8]
+
+
+def images_in(files: Iterable[str]) -> list[str]:
+    """The names among `files` that are golden frames, by number."""
+    names = [name for name in files if re.fullmatch(r"golden/\d+\.png", name)]
+    return sorted(names, key=lambda name: int(PurePosixPath(name).stem))
+
+
+def labels_of(image: str) -> str:
+    """The name of the labels that belong to the frame of that name."""
+    return image.removesuffix(".png") + ".labels.png"
+
+
+def rebuilt_of(image: str) -> str:
+    """The name of what was drawn of the labels of the frame of that name."""
+    return image.removesuffix(".png") + ".rebuilt.png"
+
+
+def golden_files(
+    golden: Sequence[Golden], rebuilt: Sequence[NDArray[np.uint8]]
+) -> dict[str, bytes]:
+    """The files of those frames and of what was drawn of each one's labels (of none: empty)."""
+    files: dict[str, bytes] = {}
+    for i, (image, labels) in enumerate(golden):
+        name = f"golden/{i}.png"
+        files |= {name: _png(image), labels_of(name): _png(labels)}
+    for i, image in enumerate(rebuilt):
+        files[rebuilt_of(f"golden/{i}.png")] = _png(image)
+    return files
+
+
+def read_png(path: Path, mode: str) -> NDArray[np.uint8]:
+    """The pixels of a PNG file: "RGB" [h,w,3], or "L" [h,w]."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert(mode))
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="PNG")
+    return file.getvalue()
