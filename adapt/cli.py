@@ -9,6 +9,8 @@ from cyclopts import App, Parameter
 from rich import print as show
 
 from adapt.evaluate import Views
+from adapt.ldr.ablation import read_recipe, run_ablation
+from adapt.ldr.ablation import table as ablation_table
 from adapt.ldr.stages import train_ldr
 from adapt.methods import output_adversary as oa
 from adapt.methods import reconstruction as rec
@@ -16,6 +18,7 @@ from adapt.methods import source_only as so
 from adapt.run import Run, parse_size
 from adapt.score import score, table
 from adapt.train import train
+from roadshift import UserError
 
 T = TypeVar("T")
 Flat = Annotated[T, Parameter(name="*")]
@@ -41,6 +44,8 @@ def ldr(
     config: Flat[rec.Config] = rec.Config(),
     *,
     stage: str = "",
+    ablation: str = "",
+    scored_on: str = "",
 ) -> None:
     """Translate the target, rebuild images from predicted labels (Yang et al., 2020).
 
@@ -48,8 +53,23 @@ def ldr(
     ----------
     stage
         run this stage alone: translate, pretrain, joint0, pseudo_labels1, joint1, ...
+    ablation
+        run the rows of a table instead, each under --out, and print it: table3 ... table6 of the
+        paper, or a TOML file like those in adapt/recipes
+    scored_on
+        for --ablation: labelled images that each finished row is scored on
     """
-    _done(run, train_ldr(config, run, stage=stage))
+    if not ablation:
+        _done(run, train_ldr(config, run, stage=stage))
+        return
+    if stage or not scored_on:
+        raise UserError(
+            "--ablation runs all stages of its rows and scores them: give --scored-on with "
+            "labelled images, and no --stage"
+        )
+    recipe = read_recipe(ablation)
+    if rows := run_ablation(recipe, config, run, scored_on):
+        show(ablation_table(recipe, rows))
 
 
 def evaluate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,7 @@ class Monitor:
         """`picture` draws what the run can do now, `select` scores it on labelled target images."""
         self.run, self.picture, self.select = run, picture, select
         self.best = -1.0
+        self.begun = time.monotonic()
         self.board: SummaryWriter | None = None
         self.progress = Progress(
             TextColumn("{task.description}"),
@@ -54,6 +56,8 @@ class Monitor:
         kept = [line for line in lines if line["step"] <= step]
         with replacing(path) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        spent = max((line.get("seconds", 0.0) for line in kept), default=0.0)
+        self.begun = time.monotonic() - spent
         self.best = max((line.get("select_miou", -1.0) for line in kept), default=-1.0)
         self.board = SummaryWriter(str(self.run.out / "tensorboard"), purge_step=step + 1)
         self.progress.add_task("starting", total=self.run.steps, completed=step, speed="")
@@ -67,7 +71,7 @@ class Monitor:
         if step % self.run.log_every == 0 or final:
             values = {name: float(loss) for name, loss in losses.items()}
             text = "  ".join(f"{name} {value:.3f}" for name, value in values.items())
-            self.progress.update(task.id, description=text)
+            self.progress.update(task.id, description=f"{self.run.out.name}: {text}")
             self._log(step, {"lr": lr, **{f"loss_{k}": v for k, v in values.items()}})
         if step % self.run.picture_every == 0 or final:
             write_png(self.run.out / "pictures" / f"{step:06d}.png", self.picture())
@@ -83,7 +87,8 @@ class Monitor:
 
     def _log(self, step: int, values: dict[str, Any]) -> None:
         with (self.run.out / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+            seconds = round(time.monotonic() - self.begun, 3)
+            file.write(json.dumps({"step": step, "seconds": seconds, **values}) + "\n")
         if self.board:
             for name, value in values.items():
                 self.board.add_scalar(name, value, step)

@@ -1,4 +1,4 @@
-"""Source-only, adapted and oracle side by side on one pair of cities, over seeds; prints a table.
+"""Every method side by side on one pair of cities, over seeds; prints a table.
 
     python bench/adaptation.py toytown --seeds 0,1,2
     python bench/adaptation.py airsim_camvid --data ../shared/data
@@ -16,11 +16,12 @@ import os
 import statistics
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 HERE = Path(os.path.relpath(Path(__file__).parent))
+LDR_ROWS = {"ldr S->T, no rec": "s-t", "ldr T->S, no rec": "t-s", "ldr T->S + rec": "t-s-rec"}
 
 
 class Pair(NamedTuple):
@@ -32,22 +33,30 @@ class Pair(NamedTuple):
     source_size: str
     size: str
     options: str
+    steps: str
     adversary: str
+    ldr: str
+    classes: str = ""
 
 
-MOBILENET = (
-    "--weights {data}/weights/mobilenet_v2_imagenet.safetensors --batch 8 "
-    "--crop 144x192 --scale 1 1.5 --blur 0.2"
+WEIGHTS = "{data}/weights/mobilenet_v2_imagenet.safetensors"
+MOBILENET = f"--weights {WEIGHTS} --batch 4 --crop 120x160 --scale 1 1.5 --blur 0.2"
+LDR = (
+    "--width 16 --blocks 3 --translate-crop 96x128 --translate-lr 1e-3 --w-identity 1 --w-cycle 5 "
+    "--beta 0.05 "
+    f"--pretrain-lr 1e-3 --perceptual mobilenet_v2 --perceptual-weights {WEIGHTS}"
 )
 PAIRS = {
     "toytown": Pair(
-        source="toytown:game",
-        target="toytown:camera",
+        source="toytown:game#train/game_000[0-5]*",
+        target="toytown:camera#train/camera_010[0-5]*",
         scored_on="toytown:camera#val",
         source_size="",
         size="",
-        options="--weights none --backbone-scale 1 --lr 3e-3 --batch 4 --steps 300",
+        options="--weights none --backbone-scale 1 --lr 3e-3 --batch 4 --crop 96x192",
+        steps="200",
         adversary="--width-d 16",
+        ldr=LDR + " --translate-steps 800 --pretrain-steps 200",
     ),
     "airsim_camvid": Pair(
         source="folder:{data}/airsim@{bench}/airsim.json#train",
@@ -55,8 +64,11 @@ PAIRS = {
         scored_on="camvid:{data}/camvid#val",
         source_size="180x320",
         size="240x320",
-        options=MOBILENET + " --steps 1000 --classes sky,building,pole,road,vegetation,fence,car",
+        options=MOBILENET,
+        steps="200",
         adversary="--width-d 16",
+        ldr=LDR + " --translate-steps 800 --pretrain-steps 200",
+        classes="sky,building,pole,road,vegetation,fence,car",
     ),
     "camvid_dusk": Pair(
         source="camvid:{data}/camvid#train/!0001TP*",
@@ -64,10 +76,19 @@ PAIRS = {
         scored_on="camvid:{data}/camvid#train/0001TP_008*",
         source_size="240x320",
         size="240x320",
-        options=MOBILENET + " --steps 400",
+        options=MOBILENET,
+        steps="200",
         adversary="--width-d 16",
+        ldr=LDR + " --translate-steps 800 --pretrain-steps 200",
     ),
 }
+
+
+class Result(NamedTuple):
+    """What a run scored, and the seconds that training it took, earlier stages included."""
+
+    evaluation: dict[str, Any]
+    seconds: float
 
 
 def main() -> None:
@@ -82,57 +103,103 @@ def main() -> None:
     asked = parser.parse_args()
     pair = Pair(*(text.format(data=asked.data, bench=HERE) for text in PAIRS[asked.pair]))
     seeds = [int(seed) for seed in asked.seeds.split(",")]
-    rows = {
-        "source_only": ("source_only", pair.source, pair.source_size, ""),
-        "output_adversary": ("output_adversary", pair.source, pair.source_size, pair.adversary),
-        "oracle": ("source_only", pair.target, pair.size, ""),
-    }
-    found: dict[str, list[Any]] = {}
-    for title, (method, source, size, more) in rows.items():
-        for seed in seeds:
-            run = Path(asked.out) / asked.pair / f"{title}-{seed}"
-            cities = ["--source", source, "--target", pair.target, "--out", str(run)]
-            sizes = ["--source-size", size, "--size", pair.size]
-            options = ["--seed", str(seed), *f"{pair.options} {more}".split()]
-            took = roadshift("adapt", method, *cities, *sizes, *options)
-            roadshift("evaluate", str(run), "--data", pair.scored_on, "--json", f"{run}.json")
-            found.setdefault(title, []).append(json.loads(Path(f"{run}.json").read_text()))
-            print(
-                f"{title}, seed {seed}: {found[title][-1]['miou']:.1f} ({took:.0f} s)", flush=True
-            )
+    found: dict[str, list[Result]] = {}
+    for seed in seeds:
+        for title, result in results(pair, Path(asked.out) / asked.pair / str(seed), seed):
+            found.setdefault(title, []).append(result)
+            miou = result.evaluation["miou"]
+            print(f"seed {seed}, {title}: {miou:.1f} ({result.seconds:.0f} s)", flush=True)
     text = table(asked.pair, pair, seeds, found)
     (HERE / "results").mkdir(exist_ok=True)
     (HERE / "results" / f"{asked.pair}.md").write_text(text)
     print(text)
 
 
-def roadshift(*arguments: str) -> float:
-    """Run one command; its seconds."""
-    begun = time.monotonic()
+def results(pair: Pair, out: Path, seed: int) -> Iterator[tuple[str, Result]]:
+    """Train and score all rows of one seed under `out`."""
+    steps = f"--steps {pair.steps}"
+    for title, method, source, size, more in (
+        ("source_only", "source_only", pair.source, pair.source_size, steps),
+        ("source_only, twice the steps", "source_only", pair.source, pair.source_size,
+         f"--steps {2 * int(pair.steps)}"),
+        ("output_adversary", "output_adversary", pair.source, pair.source_size,
+         f"{steps} {pair.adversary}"),
+    ):  # fmt: skip
+        run = out / title.replace(", ", "-").replace(" ", "-")
+        roadshift("adapt", method, *cities(pair, source, size, seed, run), *more.split())
+        yield title, scored(pair, run, [run])
+    ablation = out / "ldr"
+    options = f"{steps} {pair.ldr} --ablation table3 --scored-on {pair.scored_on}"
+    both = cities(pair, pair.source, pair.source_size, seed, ablation)
+    roadshift("adapt", "ldr", *both, *options.split())
+    for title, row in LDR_ROWS.items():
+        yield title, scored(pair, ablation / row, stages(ablation, row))
+    teacher, student = ablation / "t-s-rec", out / "student"
+    learning = f"--student lraspp_mobilenet_v2 --seed {seed} {steps} {pair.options}"
+    roadshift("distill", str(teacher), "--out", str(student), *learning.split())
+    yield "distilled student", scored(pair, student, [*stages(ablation, "t-s-rec"), student])
+    oracle = out / "oracle"
+    roadshift("adapt", "source_only", *cities(pair, pair.target, pair.size, seed, oracle),
+              *steps.split())  # fmt: skip
+    yield "oracle", scored(pair, oracle, [oracle])
+
+
+def cities(pair: Pair, source: str, size: str, seed: int, run: Path) -> list[str]:
+    """The options that all methods share."""
+    both = ["--source", source, "--target", pair.target, "--out", str(run)]
+    sizes = ["--source-size", size, "--size", pair.size]
+    classes = ["--classes", pair.classes]
+    return [*both, *sizes, *classes, "--seed", str(seed), *pair.options.split()]
+
+
+def scored(pair: Pair, run: Path, trained: list[Path]) -> Result:
+    """The run's score and the seconds in the logs of everything that was `trained` for it."""
+    file = run / "scored.json"
+    roadshift("evaluate", str(run), "--data", pair.scored_on, "--json", str(file),
+              "--pictures", str(run / "scored"))  # fmt: skip
+    seconds = 0.0
+    for folder in trained:
+        last = (folder / "metrics.jsonl").read_text().splitlines()[-1]
+        seconds += json.loads(last)["seconds"]
+    return Result(json.loads(file.read_text()), seconds)
+
+
+def stages(ablation: Path, row: str) -> list[Path]:
+    """The trained stages of a row; without reconstruction there is no pretraining."""
+    shared = [p for p in (ablation / "stages").iterdir() if p.name.startswith("translate")]
+    if row == "t-s-rec":
+        shared += [p for p in (ablation / "stages").iterdir() if p.name.startswith("pretrain")]
+    return [*shared, ablation / row / "joint0", ablation / row / "joint1"]
+
+
+def roadshift(*arguments: str) -> None:
+    """Run one command."""
     subprocess.run([sys.executable, "-m", "roadshift", *arguments], check=True)
-    return time.monotonic() - begun
 
 
-def table(name: str, pair: Pair, seeds: list[int], found: dict[str, list[Any]]) -> str:
+def table(name: str, pair: Pair, seeds: list[int], found: dict[str, list[Result]]) -> str:
     """IoU per class and mIoU in percent, mean ± deviation over the seeds, as Markdown."""
-    first = next(iter(found.values()))[0]
+    first = next(iter(found.values()))[0].evaluation
     classes = list(first["iou"])
     lines = [
         f"# {name}: {pair.source} -> {pair.target}, scored on {pair.scored_on}",
         "",
-        f"`{pair.options}`; adversary: `{pair.adversary}`.",
+        f"All: `{pair.options}`, {pair.steps} steps (ldr: in each of two rounds).",
+        f"output_adversary: `{pair.adversary}`. ldr: `{pair.ldr}`.",
         "IoU in percent of the last checkpoint, labels at full size, one scale, no flip, on",
-        f"{first['images']} images, mean and deviation over seeds {seeds}. The oracle is",
-        "source_only trained on the target's own labels.",
+        f"{first['images']} images, mean and deviation over seeds {seeds}. Seconds are those of",
+        "training, all stages of a row and its teacher's included, on one CPU thread of a machine",
+        "that did other work as well. The oracle: source_only on the target's own labels.",
         f"Made by `python bench/adaptation.py {name}`.",
         "",
-        "| | mIoU | by seed | " + " | ".join(classes) + " |",
-        "|---" * (len(classes) + 3) + "|",
+        "| | mIoU | by seed | s | " + " | ".join(classes) + " |",
+        "|---" * (len(classes) + 4) + "|",
     ]
     for title, runs in found.items():
-        mious = [run["miou"] for run in runs]
-        cells = [spread(mious), ", ".join(f"{miou:.1f}" for miou in mious)]
-        cells += [spread([run["iou"][c] for run in runs]) for c in classes]
+        mious = [run.evaluation["miou"] for run in runs]
+        seconds = statistics.mean(run.seconds for run in runs)
+        cells = [spread(mious), ", ".join(f"{miou:.1f}" for miou in mious), f"{seconds:.0f}"]
+        cells += [spread([run.evaluation["iou"][c] for run in runs]) for c in classes]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

@@ -6,9 +6,13 @@ instance norm and reflection padding of CycleGAN (Zhu et al., ICCV 2017) and pix
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+Border = Literal["reflect", "zeros"]
 
 
 class ImageGenerator(nn.Module):
@@ -18,10 +22,13 @@ class ImageGenerator(nn.Module):
     networks below make an image of it.
     """
 
-    def __init__(self, inputs: int, width: int, *, downs: int, blocks: int) -> None:
+    def __init__(
+        self, inputs: int, width: int, *, downs: int, blocks: int, border: Border = "reflect"
+    ) -> None:
+        """`border`: how the first convolution pads."""
         super().__init__()
         deepest = width << downs
-        layers: list[nn.Module] = [_convolution(inputs, width, 7), *_normed(width)]
+        layers: list[nn.Module] = [_convolution(inputs, width, 7, border), *_normed(width)]
         for i in range(downs):
             wider = width << (i + 1)
             layers += [nn.Conv2d(wider // 2, wider, 3, 2, 1), *_normed(wider)]
@@ -72,7 +79,9 @@ class Reconstructor(nn.Module):
     def __init__(self, classes: int, width: int = 64, blocks: int = 9) -> None:
         super().__init__()
         self.classes = classes
-        self.generator = ImageGenerator(classes, width, downs=3, blocks=blocks)
+        # Reflected, a map of one class would stay constant, and instance norm would divide the
+        # rounding errors in it by their own size.
+        self.generator = ImageGenerator(classes, width, downs=3, blocks=blocks, border="zeros")
 
     def forward(self, omega: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 3 h w"]:
         """Omega (Eq. 3): 0..1 per class, all 0 where nothing is known -> RGB in (0, 1)."""
@@ -103,8 +112,8 @@ def init_convolution(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def _convolution(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, padding_mode="reflect")
+def _convolution(inputs: int, outputs: int, kernel: int, border: Border = "reflect") -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, padding_mode=border)
 
 
 def _normed(channels: int) -> list[nn.Module]:
