@@ -38,7 +38,7 @@ def rows_of(count: int, row: Callable[[int], np.ndarray]) -> Picture:
 
 def to_batch(
     image: Picture, like: nn.Module, size: tuple[int, int] | None
-) -> Float[Tensor, "1 3 h w"]:
+) -> Float[Tensor, "1 3 hh ww"]:
     """RGB bytes -> floats in [0, 1] of `size` (height, width) where the network `like` is."""
     device = next(like.parameters()).device
     x = torch.from_numpy(resized(image, size)).to(device).permute(2, 0, 1)[None].float() / 255

@@ -19,6 +19,7 @@ from adapt.fit import Method, fit
 from adapt.methods import translation
 from adapt.methods.reconstruction import Config
 from adapt.monitor import Monitor
+from adapt.networks.perceptual import read_perceptual
 from adapt.pictures import Picture
 from adapt.run import Run, parse_size
 from adapt.train import Cities, claim, describe, fingerprints, make_fabric, open_cities
@@ -133,6 +134,8 @@ def open_road(config: Config, run: Run, shared: Path | None) -> Road:
         raise UserError("ldr keeps no best checkpoint: leave out --select-on")
     if config.rounds < 1:
         raise UserError(f"--rounds is {config.rounds}; there must be at least one")
+    if config.reconstruct:
+        read_perceptual(config.perceptual, config.perceptual_weights)  # told before any training
     cities = open_cities(run)
     info = describe("ldr", config, run, cities.source, fingerprints(*cities))
     return Road(config, run, cities, info, make_fabric(run), shared)

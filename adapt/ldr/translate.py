@@ -20,6 +20,7 @@ from adapt.ldr.translated_set import (
 )
 from adapt.methods.translation import Translation
 from adapt.networks.image_generator import Translator
+from roadshift import UserError
 
 FOLDERS = {"target_to_source": "target_as_source", "source_to_target": "source_as_target"}
 
@@ -58,8 +59,11 @@ def translator(road: Road, name: str) -> Translator:
 
 
 def training_cities(road: Road) -> tuple[LabelledImages, Images]:
-    """What G is trained on: one of both sides is the translated one."""
+    """What G is trained on: one of both sides is the translated one; UserError where not done."""
     (source, target), folder = road.cities, _folder(road)
+    made_by = checkpoint.fingerprint(road.finished("translate"))
+    if not is_made(folder, made_by):
+        raise UserError(f"{folder} is not whole: run the stage translate, with --stage translate")
     if road.config.direction == "target_to_source":
         return source, translated(target, folder / "images")
     return translated_labelled(source, folder / "images", folder / "labels"), target

@@ -22,7 +22,7 @@ from roadshift import UserError
 
 SMALL = (
     "--weights none --batch 2 --steps 3 --width 4 --blocks 1 --translate-steps 2 "
-    "--pretrain-steps 2 --picture-every 2 --workers 0 --perceptual none"
+    "--pretrain-steps 2 --picture-every 2 --workers 0"
 ).split()
 STAGES = ["translate", "pretrain", "joint0", "pseudo_labels1", "joint1"]
 
