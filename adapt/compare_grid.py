@@ -8,14 +8,14 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from adapt.labels import Colour
+from adapt.legend import INK, LINE, PAPER, font, legend
 from adapt.pictures import overlay
 
 WIDTH, NARROWEST, WIDEST = 1920, 200, 480
-GAP, LINE = 6, 20
-PAPER, INK, FAINT = (255, 255, 255), (20, 20, 20), (110, 110, 110)
+GAP, FAINT = 6, (110, 110, 110)
 
 
 class Frame(NamedTuple):
@@ -34,7 +34,7 @@ class Column(NamedTuple):
 
 
 def grid(
-    frames: Sequence[Frame], columns: Sequence[Column], legend: Mapping[str, Colour]
+    frames: Sequence[Frame], columns: Sequence[Column], colours: Mapping[str, Colour]
 ) -> UInt8[np.ndarray, "h w 3"]:
     """The frames, and beside each its label maps laid over it, as one RGB picture."""
     titles = ["input", *(column.title for column in columns)]
@@ -53,7 +53,8 @@ def grid(
             strip.paste(Image.fromarray(one), (k * (cell + GAP), 0))
         _write(strip, (0, height + 2), frame.name, FAINT)
         parts.append(strip)
-    parts.append(_legend(legend, parts[0].width))
+    below = Image.new("RGB", (parts[0].width, GAP), PAPER)
+    parts += [below, _wide(legend(colours, below.width), below.width)]
     return np.concatenate([np.asarray(part) for part in parts])
 
 
@@ -64,23 +65,18 @@ def _titles(titles: Sequence[str], cell: int) -> Image.Image:
     return picture
 
 
-def _legend(colours: Mapping[str, Colour], width: int) -> Image.Image:
-    column = max(int(_font().getlength(name)) for name in colours) + 2 * LINE
-    across = max(1, width // column)
-    picture = Image.new("RGB", (width, GAP + LINE * -(-len(colours) // across)), PAPER)
-    for k, (name, colour) in enumerate(colours.items()):
-        x, y = k % across * column, GAP + k // across * LINE
-        box = (x, y + 3, x + LINE - 2, y + LINE - 3)
-        ImageDraw.Draw(picture).rectangle(box, fill=colour)
-        _write(picture, (x + LINE + 3, y + 2), name, INK)
-    return picture
+def _wide(picture: Image.Image, width: int) -> Image.Image:
+    """Cut or filled on the right."""
+    whole = Image.new("RGB", (width, picture.height), PAPER)
+    whole.paste(picture, (0, 0))
+    return whole
 
 
 def _fitting(title: str, width: int) -> str:
     """The title, or its end where it is too long: paths and scores differ at the end."""
-    if _font().getlength(title) <= width:
+    if font().getlength(title) <= width:
         return title
-    while title and _font().getlength("…" + title) > width:
+    while title and font().getlength("…" + title) > width:
         title = title[1:]
     return "…" + title
 
@@ -92,8 +88,4 @@ def _resized(
 
 
 def _write(picture: Image.Image, at: tuple[int, int], text: str, colour: Colour) -> None:
-    ImageDraw.Draw(picture).text(at, text, colour, _font())
-
-
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(13)
+    ImageDraw.Draw(picture).text(at, text, colour, font())

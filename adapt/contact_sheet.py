@@ -7,14 +7,13 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from adapt.images import Images, LabelledImages
-from adapt.labels import Colour
+from adapt.legend import INK, LINE, PAPER, font, legend
 from adapt.pictures import overlay
 
-HEIGHT, GAP, LINE, ACROSS = 200, 6, 20, 1620
-PAPER, INK = (255, 255, 255), (20, 20, 20)
+HEIGHT, GAP, ACROSS = 200, 6, 1620
 
 
 def contact_sheet(data: Images | LabelledImages, count: int) -> UInt8[np.ndarray, "h w 3"]:
@@ -28,7 +27,8 @@ def contact_sheet(data: Images | LabelledImages, count: int) -> UInt8[np.ndarray
     rows = [_joined(cells[k : k + per_row], GAP, 0) for k in range(0, len(cells), per_row)]
     if isinstance(data, LabelledImages):
         width = max(row.width for row in rows)
-        rows.append(_legend(data.classes, data.palette, width))
+        colours = dict(zip(data.classes, data.palette, strict=True))
+        rows.append(legend(colours, width))
     return np.asarray(_joined(rows, 0, GAP))
 
 
@@ -44,25 +44,8 @@ def _cell(data: Images | LabelledImages, i: int) -> Image.Image:
     else:
         name = data.names[i]
     caption = Image.new("RGB", (sum(part.width for part in parts), LINE), PAPER)
-    ImageDraw.Draw(caption).text((2, 3), name, INK, _font())
+    ImageDraw.Draw(caption).text((2, 3), name, INK, font())
     return _joined([_joined(parts, 0, 0), caption], 0, 1)
-
-
-def _legend(names: Sequence[str], palette: Sequence[Colour], width: int) -> Image.Image:
-    column = max(int(_font().getlength(name)) for name in names) + 2 * LINE
-    across = max(1, width // column)
-    lines = -(-len(names) // across)
-    picture = Image.new("RGB", (max(width, column), lines * LINE), PAPER)
-    draw = ImageDraw.Draw(picture)
-    for k, (name, colour) in enumerate(zip(names, palette, strict=True)):
-        x, y = k % across * column, k // across * LINE
-        draw.rectangle((x + 2, y + 3, x + LINE, y + LINE - 3), fill=colour)
-        draw.text((x + LINE + 5, y + 3), name, INK, _font())
-    return picture
-
-
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(13)
 
 
 def _joined(parts: Sequence[Image.Image], right: int, down: int) -> Image.Image:

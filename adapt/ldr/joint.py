@@ -24,7 +24,7 @@ from adapt.networks import build
 from adapt.networks.image_generator import Reconstructor
 from adapt.networks.segmentor import Segmentor
 from adapt.networks.weights import init_segmentor
-from adapt.pictures import png
+from adapt.pictures import png, write_png
 from adapt.pseudo_labels import Confident, confident, pseudo_label
 from roadshift import UserError
 
@@ -71,6 +71,8 @@ def pseudo_labels(road: Road, r: int) -> None:
             thresholds = pseudo_label(
                 partial(_segment, G, images, road), road.classes, road.config.max_threshold, write
             )
+        picture = pictures.pseudo_labels(images, folder / "labels", road.cities.source.palette)
+        write_png(folder / "pictures" / "000000.png", picture)
         by_class = dict(zip(road.cities.source.classes, thresholds.tolist(), strict=True))
         mark_made(folder, made_by, thresholds=by_class)
     road.fabric.barrier()

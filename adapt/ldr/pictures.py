@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import nn
 
+from adapt.batches import PseudoLabelled
 from adapt.datasets import Images, LabelledImages
 from adapt.evaluate import Views, evaluating, predict
+from adapt.ldr.translated_set import names
 from adapt.methods.reconstruction import one_hot
 from adapt.networks.image_generator import Reconstructor, Translator
 from adapt.networks.segmentor import Segmentor
-from adapt.pictures import Palette, Picture, overlay
+from adapt.pictures import Palette, Picture, overlay, strip
 from adapt.progress_pictures import resized, rows_of, to_batch, to_image
 
 Size = tuple[int, int] | None
@@ -64,6 +68,16 @@ def reconstruction(
 
     with evaluating(G):
         return rows_of(len(images), row)
+
+
+def pseudo_labels(images: Images, folder: Path, palette: Palette) -> Picture:
+    """Rows of image | the image under what was kept of its predicted label."""
+    target = PseudoLabelled(images, [folder / name for name in names(len(images))])
+
+    def row(i: int) -> Picture:
+        return strip(target.image(i), [target.label(i)], palette)
+
+    return rows_of(len(images), row)
 
 
 def drawn(M: Reconstructor, label: Map) -> Picture:

@@ -132,8 +132,6 @@ def open_road(config: Config, run: Run, shared: Path | None) -> Road:
     """Raises UserError for data or settings that do not fit."""
     if run.select_on:
         raise UserError("ldr keeps no best checkpoint: leave out --select-on")
-    if config.rounds < 1:
-        raise UserError(f"--rounds is {config.rounds}; there must be at least one")
     if config.reconstruct:
         read_perceptual(config.perceptual, config.perceptual_weights)  # told before any training
     cities = open_cities(run)

@@ -32,6 +32,7 @@ from adapt.networks.patch_discriminator import Pyramid
 from adapt.networks.perceptual import Perceptual, read_perceptual
 from adapt.optimizers import discriminator_optimizer, image_optimizer, segmentor_optimizer
 from adapt.run import Run
+from roadshift import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,14 @@ class Config(translation.Config):
     """of the joint stage; from the second on with pseudo labels"""
     max_threshold: float = 0.9
     """a pseudo label needs its class's median confidence, or this where that is higher"""
+
+    def __post_init__(self) -> None:
+        for name in ("width", "blocks", "rounds", "translate_steps", "pretrain_steps"):
+            if getattr(self, name) < 1:
+                flag = name.replace("_", "-")
+                raise UserError(f"--{flag} is {getattr(self, name)}; it must be at least 1")
+        if self.tau <= 0:
+            raise UserError(f"--tau is {self.tau}; a temperature must be above 0")
 
 
 def near_one_hot(z: Float[Tensor, "n c h w"], tau: float) -> Float[Tensor, "n c h w"]:

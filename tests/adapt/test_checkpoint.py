@@ -85,7 +85,7 @@ def test_another_network(run: Path) -> None:
 def test_newer_format(run: Path) -> None:
     raw = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps(raw | {"format": 99}))
-    with pytest.raises(UserError, match="has format 99, this roadshift reads up to 1"):
+    with pytest.raises(UserError, match="has format 99, this roadshift reads up to 2"):
         checkpoint.read(run)
 
 

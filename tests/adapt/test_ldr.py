@@ -42,6 +42,7 @@ def trained(tiny_source: str, tiny_target: str, tmp_path_factory: pytest.TempPat
 
 
 def test_every_stage_leaves_its_result_and_its_pictures(trained: Path) -> None:
+    assert list((trained / "pseudo_labels1/pictures").glob("*.png"))
     for stage in ("translate", "pretrain", "joint0", "joint1"):
         assert checkpoint.step_of(trained / stage) == (2 if stage[0] in "tp" else 3)
         assert list((trained / stage / "pictures").glob("*.png")), stage
@@ -135,6 +136,7 @@ def test_source_to_target_needs_no_translator_when_deployed(
         (["--stage", "joint1"], "the stage translate is not done"),
         (["--select-on", "folder:x"], "leave out --select-on"),
         (["--rounds", "0"], "--rounds is 0"),
+        (["--tau", "0"], "--tau is 0"),
         (["--perceptual", "vgg19", "--perceptual-weights", "/no.pth"], "no weights file"),
         (["--ablation", "table3"], "give --scored-on"),
         (["--ablation", "table9", "--scored-on", "x"], "unknown recipe 'table9'"),
