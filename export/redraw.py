@@ -31,8 +31,6 @@ class RebuiltCheck:
 
     size: Size
     maps: int
-    one_class: int
-    """Maps of one class only, which are not compared (see `Redrawing`)."""
     off_share: float
     """The share (0..1) of the values that differ by more than one level."""
     off_most: int
@@ -83,7 +81,6 @@ class _Sums:
     """What is added up at one size."""
 
     maps: int = 0
-    one_class: int = 0
     values: int = 0
     off: int = 0
     most: int = 0
@@ -94,10 +91,7 @@ class _Sums:
 class Redrawing:
     """Draws label maps with network and graph and adds up how they differ; holds no map.
 
-    To the maps that it is given it adds, at each size, one striped with all classes and with 255.
-    A map of one class only is not compared: where nothing changes from pixel to pixel, instance
-    norm divides rounding errors by their own size, and torch does not agree with itself.
-    """
+    To the maps that it is given it adds, at each size, one striped with all classes and 255."""
 
     module: Rebuilding
     runner: Runner
@@ -117,18 +111,14 @@ class Redrawing:
         if size not in self.sums:
             self.sums[size] = _Sums()
             self._compare(self.sums[size], striped(size, self.module.reconstructor.classes)[None])
-        changing = labels.min((1, 2)) < labels.max((1, 2))
-        self.sums[size].one_class += int((~changing).sum())
-        if changing.any():
-            self._compare(self.sums[size], labels[changing])
+        self._compare(self.sums[size], labels)
 
     def golden(self, maps: Sequence[Pixels]) -> list[Pixels]:
         """What torch draws of each golden frame's labels [h,w]; compared with the graph as well."""
         drawn = [self._drawn(labels[None])[0] for labels in maps]
         sums = _Sums()
         for labels, image in zip(maps, drawn, strict=True):
-            if labels.min() < labels.max():
-                _add(sums, image[None], self.runner(labels[None]))
+            _add(sums, image[None], self.runner(labels[None]))
         self.golden_psnr = _psnr(sums)
         return drawn
 
@@ -139,7 +129,6 @@ class Redrawing:
             RebuiltCheck(
                 size=size,
                 maps=sums.maps,
-                one_class=sums.one_class,
                 off_share=sums.off / sums.values,
                 off_most=sums.most,
                 psnr=_psnr(sums),

@@ -49,7 +49,7 @@ def test_the_networks_own_graph_passes(module, model) -> None:
     assert redrawing.reasons == ()
     assert [c.size for c in redrawing.checks] == list(SIZES)
     for c in redrawing.checks:
-        assert (c.maps, c.one_class) == (3, 0)  # two of them, and the striped one
+        assert c.maps == 3  # two of them, and the striped one
         assert c.off_share == 0
         assert c.off_most <= 1
         assert c.psnr is None or c.psnr > 70
@@ -120,19 +120,13 @@ def test_labels_read_in_another_way_are_caught(tiny) -> None:
     assert compared(Rebuilding(tiny.reconstructor(), (40, 64)).eval(), drawn_of(graph)).reasons
 
 
-def test_maps_of_one_class_are_counted_and_not_compared(module, model) -> None:
-    class Unsteady(OnnxRuntime):
-        def __call__(self, labels):
-            assert labels.min() < labels.max()
-            return super().__call__(labels)
-
-    redrawing = Redrawing(module, Unsteady(model.SerializeToString()))
+def test_maps_of_one_class_are_compared_as_well(module, model) -> None:
+    redrawing = Redrawing(module, drawn_of(model))
     given = labels((45, 75), 3)
     given[1] = 2
     redrawing.add(given)
-    redrawing.add(given[1:2])
     (c,) = redrawing.checks
-    assert (c.maps, c.one_class) == (3, 2)
+    assert c.maps == 4  # and the striped one
     redrawing.golden(list(given))
     assert redrawing.reasons == ()
 
@@ -141,7 +135,8 @@ def test_the_golden_images_are_torchs(module, model) -> None:
     redrawing, given = Redrawing(module, drawn_of(model)), labels((45, 75))
     drawn = redrawing.golden(list(given))
     with torch.inference_mode():
-        assert np.array_equal(drawn[1], module(torch.from_numpy(given))[1].numpy())
+        batched = module(torch.from_numpy(given))[1].numpy()
+    assert np.abs(drawn[1].astype(int) - batched).max() <= 1  # sums of another order
     assert redrawing.golden_psnr is None or redrawing.golden_psnr > 70
     redrawing = Redrawing(module, lambda _: np.zeros((1, 45, 75, 3), np.uint8))
     redrawing.golden(list(given))
@@ -174,13 +169,13 @@ def test_the_numbers_of_a_comparison(module) -> None:
 
     redrawing = Redrawing(Drawn(module.reconstructor, None), off)
     redrawing.add(np.array([[[0, 1]], [[1, 0]]], np.uint8))
-    (c,) = redrawing.checks  # the stripes are of one class here, and two maps with six values each
+    (c,) = redrawing.checks  # three maps of six values with the striped one
     assert c.off_share == pytest.approx(1 / 6)
     assert c.off_most == 3
     assert c.psnr == pytest.approx(10 * np.log10(255**2 / ((1 + 9) / 6)))
 
 
-GOOD = RebuiltCheck(size=(4, 6), maps=3, one_class=0, off_share=0.0, off_most=1, psnr=80.0)
+GOOD = RebuiltCheck(size=(4, 6), maps=3, off_share=0.0, off_most=1, psnr=80.0)
 
 
 @pytest.mark.parametrize(
