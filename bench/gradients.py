@@ -1,0 +1,85 @@
+"""How hard each term of Eq. 6 pulls at the segmentor of a finished ldr run, by temperature.
+
+    python bench/gradients.py RUN
+
+RUN is a run of `roadshift adapt ldr` with reconstruction. Prints, on one batch and the networks of
+its last round, the norms of the gradients that G gets from Eq. 1, from beta times Eq. 5 and from
+alpha times the adversaries, and the cosine between the first two.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from adapt import checkpoint
+from adapt.batches import Batch, batches, make_draws
+from adapt.datasets import labelled, unlabelled
+from adapt.labels import IGNORE
+from adapt.methods.reconstruction import Config, Joint, near_one_hot
+from adapt.run import Run
+
+
+def main() -> None:
+    """Print a line a temperature."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("run", type=Path)
+    asked = parser.parse_args()
+    info = checkpoint.read_info(asked.run)
+    told = info.settings
+    config = Config(**{f.name: told[f.name] for f in fields(Config)})
+    settings = {f.name: told[f.name] for f in fields(Run) if f.name in told}
+    settings |= {"colour_jitter": 0.0, "blur": 0.0, "scale": tuple(told["scale"])}
+    run = Run(**settings, out=asked.run, workers=0)
+    joint = Joint(config, run, len(info.classes))
+    last = asked.run / f"joint{config.rounds - 1}" / "last.safetensors"
+    networks = {k: v for k, v in joint.state.items() if isinstance(v, torch.nn.Module)}
+    checkpoint.load(last, networks)
+    batch = first_batch(run, info.classes, asked.run)
+    print(f"alpha {config.alpha}, beta {config.beta}, perceptual {config.perceptual}")
+    for tau in (1e-4, 1e-3, 1e-2, 0.1, 1.0):
+        z, _, loss_G = joint.segmentation.losses(batch)  # noqa: N806 - the paper's letter
+        r = joint.rebuild(near_one_hot(z, tau), torch.cat([batch.x_s, batch.x_t]))
+        labels, rebuilt, fooled = (
+            gradient(loss, joint)
+            for loss in (
+                loss_G,
+                2 * config.beta * r.reconstruction,
+                2 * config.alpha * r.adversarial,
+            )
+        )
+        print(
+            f"tau {tau:g}: Eq. 1 {labels.norm():.3g}, Eq. 5 {rebuilt.norm():.3g}, adversaries "
+            f"{fooled.norm():.3g}; cosine {cosine_similarity(labels, rebuilt, 0):.2f}"
+        )
+
+
+def first_batch(run: Run, classes: tuple[str, ...], folder: Path) -> Batch:
+    """Source images with labels, and target images as they were drawn, without pseudo labels."""
+    drawn = sorted(folder.parent.glob("stages/translate-*/target_as_source"))
+    drawn += sorted(folder.glob("translate/target_as_source"))
+    source = labelled(run.source).with_classes(classes)
+    draws = make_draws(run, source, unlabelled(f"folder:{drawn[0]}"))
+    batch = next(batches(draws, run, start=0, rank=0))
+    nothing = torch.full_like(batch.y_t, IGNORE)
+    return Batch(batch.x_s.float() / 255, batch.y_s, batch.x_t.float() / 255, nothing)
+
+
+def gradient(loss: Tensor, joint: Joint) -> Tensor:
+    """Of a loss by all of G's parameters, in one vector."""
+    parameters = list(joint.G.parameters())
+    found = torch.autograd.grad(
+        loss, parameters, retain_graph=True, allow_unused=True, materialize_grads=True
+    )
+    return torch.cat([g.flatten() for g in found])
+
+
+if __name__ == "__main__":
+    main()
