@@ -81,7 +81,7 @@ def pseudo_labels(road: Road, r: int) -> None:
 def _segment(G: Segmentor, images: Images, road: Road) -> Iterator[Confident]:
     for i in track(range(len(images)), "pseudo labels: segmenting"):
         image = torch.from_numpy(images.image(i))[None].to(road.fabric.device)
-        size = road.size or (image.shape[1], image.shape[2])
+        size = (image.shape[1], image.shape[2])  # in training it is resized with its image
         yield confident(logits_of(G, image, road.size), size, G.align_corners)
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from roadshift import UserError
+
 STRIDE = 32
 
 
@@ -33,11 +35,11 @@ class OutputDiscriminator(nn.Sequential):
         )
 
     def forward(self, input: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1 hd wd"]:
-        """Raises ValueError for maps smaller than one patch."""
+        """Raises UserError for maps smaller than one patch: the training crops are too small."""
         height, width = input.shape[-2:]
         if min(height, width) < STRIDE:
-            raise ValueError(
-                f"the discriminator got a {height}x{width} map and needs at least "
-                f"{STRIDE}x{STRIDE}; upsample the logits to the image's size first"
+            raise UserError(
+                f"the output discriminator got a {height}x{width} map and needs at least "
+                f"{STRIDE}x{STRIDE}; give a --crop of that size or larger"
             )
         return super().forward(input)

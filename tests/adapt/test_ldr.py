@@ -118,6 +118,7 @@ def test_source_to_target_needs_no_translator_when_deployed(
 ) -> None:
     out = tmp_path / "run"
     more = ["--direction", "source_to_target", "--no-reconstruct", "--source-size", "48x80"]
+    more += ["--size", "40x72"]
     assert ldr(tiny_source, tiny_target, out, *more) == 0
     segmentor, _, reconstructor = checkpoint.read(out)
     assert not isinstance(segmentor, Translated)

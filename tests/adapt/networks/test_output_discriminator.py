@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from adapt.networks.output_discriminator import OutputDiscriminator
+from roadshift import UserError
 
 
 @pytest.mark.parametrize(
@@ -27,5 +28,5 @@ def test_layers_are_the_published_ones() -> None:
 
 
 def test_too_small_a_map_is_explained() -> None:
-    with pytest.raises(ValueError, match=r"got a 16x64 map and needs at least 32x32; upsample"):
+    with pytest.raises(UserError, match=r"got a 16x64 map and needs at least 32x32; give a --crop"):
         OutputDiscriminator(5, width=4)(torch.rand(1, 5, 16, 64))
