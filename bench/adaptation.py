@@ -126,21 +126,25 @@ def results(pair: Pair, out: Path, seed: int) -> Iterator[tuple[str, Result]]:
          f"{steps} {pair.adversary}"),
     ):  # fmt: skip
         run = out / title.replace(", ", "-").replace(" ", "-")
-        roadshift("adapt", method, *cities(pair, source, size, seed, run), *more.split())
+        if not is_scored(run):
+            roadshift("adapt", method, *cities(pair, source, size, seed, run), *more.split())
         yield title, scored(pair, run, [run])
     ablation = out / "ldr"
     options = f"{steps} {pair.ldr} --ablation table3 --scored-on {pair.scored_on}"
     both = cities(pair, pair.source, pair.source_size, seed, ablation)
-    roadshift("adapt", "ldr", *both, *options.split())
+    if not all(is_scored(ablation / row) for row in LDR_ROWS.values()):
+        roadshift("adapt", "ldr", *both, *options.split())
     for title, row in LDR_ROWS.items():
         yield title, scored(pair, ablation / row, stages(ablation, row))
     teacher, student = ablation / "t-s-rec", out / "student"
     learning = f"--student lraspp_mobilenet_v2 --seed {seed} {steps} {pair.options}"
-    roadshift("distill", str(teacher), "--out", str(student), *learning.split())
+    if not is_scored(student):
+        roadshift("distill", str(teacher), "--out", str(student), *learning.split())
     yield "distilled student", scored(pair, student, [*stages(ablation, "t-s-rec"), student])
     oracle = out / "oracle"
-    roadshift("adapt", "source_only", *cities(pair, pair.target, pair.size, seed, oracle),
-              *steps.split())  # fmt: skip
+    if not is_scored(oracle):
+        roadshift("adapt", "source_only", *cities(pair, pair.target, pair.size, seed, oracle),
+                  *steps.split())  # fmt: skip
     yield "oracle", scored(pair, oracle, [oracle])
 
 
@@ -155,13 +159,19 @@ def cities(pair: Pair, source: str, size: str, seed: int, run: Path) -> list[str
 def scored(pair: Pair, run: Path, trained: list[Path]) -> Result:
     """The run's score and the seconds in the logs of everything that was `trained` for it."""
     file = run / "scored.json"
-    roadshift("evaluate", str(run), "--data", pair.scored_on, "--json", str(file),
+    if not is_scored(run):
+        roadshift("evaluate", str(run), "--data", pair.scored_on, "--json", str(file),
               "--pictures", str(run / "scored"))  # fmt: skip
     seconds = 0.0
     for folder in trained:
         last = (folder / "metrics.jsonl").read_text().splitlines()[-1]
         seconds += json.loads(last)["seconds"]
     return Result(json.loads(file.read_text()), seconds)
+
+
+def is_scored(run: Path) -> bool:
+    """Whether a run was finished and scored before."""
+    return (run / "scored.json").is_file()
 
 
 def stages(ablation: Path, row: str) -> list[Path]:
