@@ -76,13 +76,12 @@ class Road:
         """What decides a stage's result, as plain values."""
         run, config = self.run.settings(), asdict(self.config)
         if name == "translate":
-            own = [f.name for f in fields(translation.Config)]
+            shared, own = DATA, [f.name for f in fields(translation.Config)]
         elif name == "pretrain":
-            own, run = list(PRETRAINING), run | {"batch": self.run.batch}
+            shared, own = (*DATA, "batch"), sorted(PRETRAINING)
         else:
             return run | {k: v for k, v in config.items() if k != "rounds"}
-        kept = {k: run[k] for k in DATA} | {k: config[k] for k in own}
-        return kept | ({"batch": run["batch"]} if name == "pretrain" else {})
+        return {k: run[k] for k in shared} | {k: config[k] for k in own}
 
     def finished(self, name: str) -> Path:
         """The checkpoint of a stage that is done; UserError for one that is not."""
