@@ -106,7 +106,6 @@ class Rebuilding(NamedTuple):
     """rebuilt images pass for real: the part of Eq. 4 that moves, in its non-saturating form"""
     reconstruction: Tensor
     """L_rec (Eq. 5)"""
-    image: Tensor
 
 
 class Rebuilder:
@@ -131,7 +130,7 @@ class Rebuilder:
         # The real side is what is to be matched: no gradient moves it.
         matching = _sum(l1_loss(fake, real.detach()) for real, fake in halves)
         rec = w.w_perceptual * self._perceptual(rebuilt, x) + w.w_matching * matching
-        return Rebuilding(loss_D_k, adversarial, rec, rebuilt)
+        return Rebuilding(loss_D_k, adversarial, rec)
 
     def _perceptual(self, rebuilt: Tensor, x: Tensor) -> Tensor:
         if self.V is None:

@@ -155,6 +155,31 @@ def test_mistakes_are_one_sentence(
     assert sentence in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("pseudo_labels1", "joint1", "the stage pseudo_labels1 is not done"),
+        ("translate/target_as_source/made.json", "joint0", "target_as_source is not whole"),
+    ],
+)
+def test_a_stage_without_its_predecessors_files(
+    trained: Path,
+    tiny_source: str,
+    tiny_target: str,
+    tmp_path: Path,
+    case: tuple[str, str, str],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    (gone, stage, sentence), out = case, tmp_path / "run"
+    shutil.copytree(trained, out)
+    if (out / gone).is_dir():
+        shutil.rmtree(out / gone)
+    else:
+        (out / gone).unlink()
+    assert ldr(tiny_source, tiny_target, out, "--stage", stage) == 2
+    assert sentence in capfd.readouterr().err
+
+
 def test_other_settings_do_not_resume_a_stage(
     trained: Path, tiny_source: str, tiny_target: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
