@@ -79,6 +79,8 @@ COMMANDS = {
     "evaluate": Command("adapt.cli:evaluate", "Score a run: per-class IoU and mIoU.", "train"),
     "compare": Command("adapt.cli_compare:compare_runs", "Runs side by side, on a page.", "train"),
     "export": Command("export.cli:export", "Turn a run into a verified bundle.", "train,cpu"),
+    "engine": Command("export.cli_engine:engine", "Build a TensorRT engine on this device.", "gpu"),
+    "verify": Command("serve.cli:verify", "Check a bundle on this device.", "cpu"),
     "segment": Command("serve.cli:segment", "Segment an image, a folder or a video.", "cpu"),
     "serve": Command("serve.cli:serve", "Serve a bundle over HTTP.", "cpu"),
     "demo": Command("demo.cli:demo", "Show a bundle in the browser.", "demo,cpu"),

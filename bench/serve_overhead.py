@@ -72,11 +72,13 @@ def trivial_bundle(folder: Path) -> Bundle:
         palette=tuple((r, g, b) for r, g, b in colours),
         size=None,
         min_size=(1, 1),
-        precision="fp32",
+        precisions=("fp32",),
+        align_corners=False,
+        route="dense",
         opset=18,
         provenance={},
         scores={},
-        checks={"min_agreement": 1.0},
+        checks={"precisions": {"fp32": {"min_agreement": 1.0}}},
         files={},
     )
     contents = {"segmentor.onnx": model.SerializeToString(), "report.md": b"trivial\n"}

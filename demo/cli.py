@@ -7,6 +7,7 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 from demo.listen import LOOPBACK, listen
 from export.bundle import read_bundle
@@ -14,7 +15,14 @@ from serve.engine import Engine
 from serve.reconstructor import opened as reconstructor_of
 
 
-def demo(bundle: Path, /, *, host: str = "127.0.0.1", port: int = 7860) -> None:
+def demo(
+    bundle: Path,
+    /,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    precision: Literal["fp32", "fp16", "int8"] = "fp32",
+) -> None:
     """Show a bundle in the browser: upload a street image, see its classes.
 
     Of a bundle with a reconstructor, see the image redrawn from them too.
@@ -27,6 +35,8 @@ def demo(bundle: Path, /, *, host: str = "127.0.0.1", port: int = 7860) -> None:
         Address to listen on. The default is this machine only; the page has no login.
     port
         Port to listen on; 0 takes any free one.
+    precision
+        Which of the bundle's segmentors to show.
     """
     opened = read_bundle(bundle)
     with listen(host, port) as listener, _scratch() as scratch:
@@ -36,7 +46,8 @@ def demo(bundle: Path, /, *, host: str = "127.0.0.1", port: int = 7860) -> None:
         )
         from demo.app import build, serve_page  # noqa: PLC0415 - after the settings above
 
-        engine, reconstructor = Engine(opened), reconstructor_of(opened)
+        engine = Engine(opened, precision=precision)
+        reconstructor = reconstructor_of(opened)
         for graph in (engine, reconstructor):
             if graph is not None:
                 print(f"{graph.golden_text.format(graph.check_golden())}.")

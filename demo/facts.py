@@ -7,9 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from demo.markup import facts_table, size_text, text
-from export.bundle import Bundle
+from export.bundle import RECONSTRUCTOR, TRANSLATOR, Bundle
 
 Values = Mapping[str, Any]
+ROUTES = {
+    "exact": "from the low-resolution logits, interpolated on class borders only",
+    "dense": "from the graph's own argmax",
+}
 
 
 def bundle_facts(bundle: Bundle) -> str:
@@ -19,9 +23,11 @@ def bundle_facts(bundle: Bundle) -> str:
         "classes": len(bundle.classes),
         "image size (height x width)": size_text(bundle.size),
         "smallest image": size_text(bundle.min_size),
-        "precision": bundle.precision,
+        "precisions": ", ".join(bundle.precisions),
+        "labels": ROUTES[bundle.route],
         "ONNX opset": bundle.opset,
-        "reconstructor": bundle.has_reconstructor,
+        "reconstructor": RECONSTRUCTOR in bundle.files,
+        "translator": TRANSLATOR in bundle.files,
     }
     parts = [
         *sections("Segmentor", graph),

@@ -1,14 +1,13 @@
 """The bundle's format: a verified segmentor and all that is needed to run it, in one folder.
 
-    bundle.json         format number, classes, sizes, provenance, scores, checks, the SHA-256 of
-                        every file below and of this page itself
-    segmentor.onnx      uint8 RGB [N,H,W,3] in, uint8 labels [N,H,W] out
+    bundle.json         format number, classes, sizes, precisions, provenance, scores, checks, the
+                        SHA-256 of every file below and of this page itself
+    segmentor.onnx      uint8 RGB [N,H,W,3] in, uint8 labels [N,H,W] out; beside it, where made,
+                        segmentor.fp16.onnx and segmentor.int8.onnx
     reconstructor.onnx  uint8 labels [N,H,W] in, uint8 RGB [N,H,W,3] out; only of methods with one
-    golden/N.png        a few frames, and in golden/N.labels.png what torch made of them; with a
-                        reconstructor also golden/N.rebuilt.png, what torch drew of those labels
-    report.md           what was checked, for people
-
-A reader that knows no reconstructor leaves its files alone, so the format number is the same.
+    translator.onnx     uint8 RGB [N,H,W,3] in and out, the image in the source's colours; likewise
+    golden/             a few frames and what torch made of them, see export.golden
+    report.md, .html    what was checked, for people
 
 Runs where no torch is installed. Nothing that is read here can run code.
 """
@@ -27,20 +26,32 @@ from numpy.typing import NDArray
 
 from export.golden import (
     Golden,
-    GoldenRebuilt,
+    GoldenDrawn,
+    drawn_of,
     golden_files,
     images_in,
     labels_of,
     read_png,
-    rebuilt_of,
 )
-from export.manifest import MANIFEST, RIGHT, plain, read_manifest, sealed
+from export.manifest import DRAWING, MANIFEST, RIGHT, plain, read_manifest, sealed
+from export.names import PRECISIONS, RECONSTRUCTOR, SEGMENTOR, TRANSLATOR, segmentor_file
 from export.replacing import replace_folder
 from roadshift import Failure, UserError
 
-SEGMENTOR = "segmentor.onnx"
-RECONSTRUCTOR = "reconstructor.onnx"
-REPORT = "report.md"
+__all__ = [
+    "PRECISIONS",
+    "RECONSTRUCTOR",
+    "SEGMENTOR",
+    "TRANSLATOR",
+    "Bundle",
+    "Golden",
+    "GoldenDrawn",
+    "check_destination",
+    "read_bundle",
+    "write_bundle",
+]
+DRAWINGS = {RECONSTRUCTOR: "rebuilt", TRANSLATOR: "translated"}
+"""Graphs that draw, and what their golden images are called."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +59,11 @@ class Bundle:
     """A bundle's manifest: sizes are (height, width) in pixels, colours are RGB in 0..255.
 
     `size` is the only size the graphs take, or None when they take every size from `min_size` on.
-    `checks["min_agreement"]` (0..1) is the share of golden pixels that a device must reproduce,
-    `checks["reconstructor"]["min_psnr"]` (decibels) how alike a golden rebuilt image must come out.
+    `align_corners` is how the logits are upsampled to the frame, and `route` whether the labels may
+    be taken from them by the exact shortcut ("exact") or from the graph alone ("dense": they are
+    no smaller than the frame). `checks["precisions"][p]["min_agreement"]` (0..1) is the share of
+    golden pixels that a device must reproduce in that precision, and `checks[g]["min_psnr"]`
+    (decibels, g "reconstructor" or "translator") how alike a golden drawing must come out.
     """
 
     folder: Path
@@ -58,7 +72,9 @@ class Bundle:
     palette: tuple[tuple[int, int, int], ...]
     size: tuple[int, int] | None
     min_size: tuple[int, int]
-    precision: str
+    precisions: tuple[str, ...]
+    align_corners: bool
+    route: str
     opset: int
     provenance: dict[str, Any]
     scores: dict[str, Any]
@@ -71,10 +87,20 @@ class Bundle:
             raise UserError(f"bundle {self.folder} has no {name!r}; it has {', '.join(self.files)}")
         return self.folder / name
 
-    @property
-    def has_reconstructor(self) -> bool:
-        """Whether there is a graph from labels to an image, and what it must draw."""
-        return RECONSTRUCTOR in self.files
+    def segmentor(self, precision: str) -> str:
+        """The segmentor's file in that precision; UserError for one that was not exported."""
+        name = segmentor_file(precision)
+        if precision not in self.precisions:
+            raise UserError(
+                f"bundle {self.folder} has the precisions {', '.join(self.precisions)}, no "
+                f"{precision}: export the run again with --precision {precision}"
+            )
+        return name
+
+    def min_agreement(self, precision: str) -> float:
+        """The share (0..1) of a golden frame's labels that a device must give."""
+        self.segmentor(precision)
+        return float(self.checks["precisions"][precision]["min_agreement"])
 
     def golden(self) -> list[Golden]:
         """The golden frames, in the order they were written."""
@@ -83,12 +109,19 @@ class Bundle:
             for name in images_in(self.files)
         ]
 
-    def golden_rebuilt(self) -> list[GoldenRebuilt]:
-        """The golden labels and what torch drew of them; UserError without a reconstructor."""
+    def golden_drawn(self, graph: str) -> list[GoldenDrawn]:
+        """What torch drew of the golden labels (RECONSTRUCTOR) or frames (TRANSLATOR).
+
+        Raises UserError when the bundle has no such graph.
+        """
+        self.path(graph)
+        how = DRAWINGS[graph]
         return [
-            GoldenRebuilt(
-                read_png(self.path(labels_of(name)), "L"),
-                read_png(self.path(rebuilt_of(name)), "RGB"),
+            GoldenDrawn(
+                read_png(self.path(labels_of(name)), "L")
+                if graph == RECONSTRUCTOR
+                else read_png(self.path(name), "RGB"),
+                read_png(self.path(drawn_of(name, how)), "RGB"),
             )
             for name in images_in(self.files)
         ]
@@ -119,18 +152,19 @@ def write_bundle(
     bundle: Bundle,
     contents: Mapping[str, bytes],
     golden: Sequence[Golden],
-    rebuilt: Sequence[NDArray[np.uint8]] = (),
+    drawn: Mapping[str, Sequence[NDArray[np.uint8]]] | None = None,
 ) -> Bundle:
     """Writes `contents` and `golden` to `bundle.folder`; returns the bundle with its hashes.
 
-    `rebuilt` is what the reconstructor, if any, drew of each golden frame's labels, RGB [h,w,3].
+    `drawn` is what the reconstructor ("rebuilt") and the translator ("translated"), where there
+    are any, made of each golden frame: RGB [h,w,3].
     Everything is written and flushed beside the folder first and then renamed into place: a bundle
     that was there before stays as it was on any failure. Raises UserError for a folder that holds
     something else (see `check_destination`), Failure when the disk does not take it.
     """
     folder = bundle.folder.resolve()
     check_destination(folder)
-    everything = {**contents, **golden_files(golden, rebuilt)}
+    everything = {**contents, **golden_files(golden, drawn or {})}
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in everything.items()}
     bundle = replace(bundle, folder=folder, files=hashes)
     plain_fields = {f.name: getattr(bundle, f.name) for f in fields(bundle) if f.name != "folder"}
@@ -181,18 +215,28 @@ def _bundle(folder: Path, values: dict[str, Any]) -> Bundle:
     fixed["palette"] = tuple(tuple(colour) for colour in values["palette"])
     fixed["size"] = values["size"] and tuple(values["size"])
     fixed["min_size"] = tuple(values["min_size"])
+    fixed["precisions"] = tuple(values["precisions"])
     bundle = Bundle(folder=folder, **fixed)
     if len(bundle.palette) != len(bundle.classes):
         raise UserError(f"{folder / MANIFEST} has another number of colours than of classes")
     for name in bundle.files:
         if not plain(name):
             raise UserError(f"{folder / MANIFEST} names a file outside the bundle: {name!r}")
-    images = images_in(bundle.files) or ["golden/0.png"]
-    wanted = {SEGMENTOR, *images, *map(labels_of, images)}
-    if bundle.has_reconstructor:
-        wanted |= set(map(rebuilt_of, images))
-    if bundle.has_reconstructor != ("reconstructor" in bundle.checks):
-        raise UserError(f"{folder / MANIFEST} checks a reconstructor, or lists one, but not both")
-    if missing := wanted - bundle.files.keys():
-        raise UserError(f"{folder / MANIFEST} lists no {', '.join(sorted(missing))}: export again")
+    _check_whole(bundle)
     return bundle
+
+
+def _check_whole(bundle: Bundle) -> None:
+    """UserError unless every graph has its file, its golden images and its checks."""
+    manifest = bundle.folder / MANIFEST
+    images = images_in(bundle.files) or ["golden/0.png"]
+    wanted = {*map(segmentor_file, bundle.precisions), *images, *map(labels_of, images)}
+    if set(bundle.checks["precisions"]) != set(bundle.precisions):
+        raise UserError(f"{manifest} lists other precisions than were checked: export again")
+    for graph, check in zip(DRAWINGS, DRAWING, strict=True):
+        if (graph in bundle.files) != (check in bundle.checks):
+            raise UserError(f"{manifest} checks a {check}, or lists one, but not both")
+        if graph in bundle.files:
+            wanted |= {drawn_of(name, DRAWINGS[graph]) for name in images}
+    if missing := wanted - bundle.files.keys():
+        raise UserError(f"{manifest} lists no {', '.join(sorted(missing))}: export again")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,12 +16,19 @@ from adapt.networks.segmentor import Segmentor
 from export.frames import Pixels, Size
 from export.graph import Answer
 
-MIN_AGREEMENT = 0.999
-"""The share of pixels on which graph and network must agree, ties and all."""
-MAX_LOGIT_ERROR = 1e-3
-"""Of the range of the logits: a hundred times what float32 rounding was seen to do."""
-MAX_MIOU_CHANGE = 0.1
-"""In points, of the mean: one near-tie in a class of few pixels moves that class by more."""
+MARGINS = (0.1, 0.5, 1.0, 2.0, 4.0, math.inf)
+"""Upper ends of the ranges of torch's margin (best logit less the second) that are told apart."""
+
+
+class MarginShare(NamedTuple):
+    """Of the pixels whose margin lies below `below` (None: any) and not in the range before.
+
+    `share` (0..1) of all pixels, and of these how many (0..1) have torch's label; None for none.
+    """
+
+    below: float | None
+    share: float
+    agreement: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,45 +50,20 @@ class SizeCheck:
     clear_agreement: float
     confidence_error: int
     confidence_allowed: int
+    margins: tuple[MarginShare, ...]
     miou_between: float
     miou_torch: float | None
     miou_graph: float | None
-    worst_class_change: float | None
+    class_drop: float | None
+    """The most that the IoU of one class falls, in points."""
+    worst_class: str | None
 
     @property
-    def miou_change(self) -> float:
-        """In points: of the score where there are labels, else how far the two are from equal."""
+    def miou_drop(self) -> float | None:
+        """How far the score falls, in points; negative where the graph's is the higher one."""
         if self.miou_torch is None or self.miou_graph is None:
-            return 100 - self.miou_between
-        return abs(self.miou_graph - self.miou_torch)
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """Why the graph is not the network, in words with numbers; empty when it is."""
-        at = f"at {self.size[0]}x{self.size[1]}"
-        wrong: list[str] = []
-        relative = self.logit_error_max / (self.logit_range or 1)
-        if not relative <= MAX_LOGIT_ERROR:
-            wrong.append(
-                f"{at} logits differ by up to {self.logit_error_max:.3g}, {relative:.2%} of their "
-                f"range (allowed {MAX_LOGIT_ERROR:.2%})"
-            )
-        if self.clear_agreement < 1:
-            wrong.append(
-                f"{at} {1 - self.clear_agreement:.3%} of the clear pixels have other labels"
-            )
-        if self.agreement < MIN_AGREEMENT:
-            wrong.append(
-                f"{at} {self.agreement:.3%} of the labels agree (wanted {MIN_AGREEMENT:.1%})"
-            )
-        if self.confidence_error > self.confidence_allowed:
-            wrong.append(
-                f"{at} confidence differs by up to {self.confidence_error} of 255 "
-                f"(allowed {self.confidence_allowed})"
-            )
-        if self.miou_change > MAX_MIOU_CHANGE:
-            wrong.append(f"{at} mIoU changes by {self.miou_change:.2f} points")
-        return tuple(wrong)
+            return None
+        return self.miou_torch - self.miou_graph
 
 
 @dataclass
@@ -102,6 +85,7 @@ class Comparison:
     slack: float = 0.0
 
     def __post_init__(self) -> None:
+        self.by_margin = np.zeros((len(MARGINS), 2), np.int64)  # pixels, and those that are equal
         self.between = Confusion(self.classes)
         self.torch = Confusion(self.classes)
         self.graph = Confusion(self.classes)
@@ -123,6 +107,7 @@ class Comparison:
         self.same += int(same.sum())
         self.clear += int(clear.sum())
         self.clear_same += int((same & clear).sum())
+        self.by_margin += _by_margin(wanted.margin, same)
         difference = (found.confidence.int() - wanted.confidence.int()).abs()
         self.confidence_error = max(self.confidence_error, int(difference.max()))
         self.between.add(found.labels, wanted.labels)
@@ -135,6 +120,7 @@ class Comparison:
         largest, means, tails = zip(*self.errors, strict=True)
         before = self.torch.scores() if self.labelled else None
         after = self.graph.scores() if self.labelled else None
+        drop, worst = class_drop(before, after)
         return SizeCheck(
             size=self.size,
             frames=self.frames,
@@ -148,10 +134,12 @@ class Comparison:
             confidence_error=self.confidence_error,
             # Logits off by e move a softmax by less than e / 2; then both sides round.
             confidence_allowed=1 + int(255 * self.slack / 4),
+            margins=_margin_shares(self.by_margin),
             miou_between=self.between.scores().miou,
             miou_torch=before and before.miou,
             miou_graph=after and after.miou,
-            worst_class_change=_worst(before, after),
+            class_drop=drop,
+            worst_class=worst,
         )
 
 
@@ -178,12 +166,37 @@ def answer_of(segmentor: Segmentor, images: Pixels, work_size: Size | None) -> W
         return Wanted(labels.to(torch.uint8), confidence, logits, best - second)
 
 
-def _worst(before: Scores | None, after: Scores | None) -> float | None:
-    """The largest change of a class's IoU, in points."""
+def class_drop(before: Scores | None, after: Scores | None) -> tuple[float | None, str | None]:
+    """By how much the IoU of the class that loses most falls, in points, and which it is."""
     if before is None or after is None:
-        return None
-    changes = [abs(after.iou[name] - iou) for name, iou in before.iou.items()]
-    return max((change for change in changes if not math.isnan(change)), default=0.0)
+        return None, None
+    drops = {name: iou - after.iou[name] for name, iou in before.iou.items()}
+    known = {name: drop for name, drop in drops.items() if not math.isnan(drop)}
+    if not known:
+        return 0.0, None
+    worst = max(known, key=known.__getitem__)
+    return known[worst], worst
+
+
+def _by_margin(margin: Tensor, same: Tensor) -> NDArray[np.int64]:
+    """For each range of margins how many pixels there are, and how many of them are equal."""
+    inner = torch.tensor(MARGINS[:-1], dtype=margin.dtype)
+    which = torch.bucketize(margin, inner, right=True).flatten()
+    pixels = torch.bincount(which, minlength=len(MARGINS))
+    equal = torch.bincount(which[same.flatten()], minlength=len(MARGINS))
+    return torch.stack([pixels, equal], 1).numpy()
+
+
+def _margin_shares(counts: NDArray[np.int64]) -> tuple[MarginShare, ...]:
+    total = counts[:, 0].sum()
+    return tuple(
+        MarginShare(
+            None if math.isinf(below) else below,
+            float(pixels / total),
+            float(equal / pixels) if pixels else None,
+        )
+        for below, (pixels, equal) in zip(MARGINS, counts, strict=True)
+    )
 
 
 def _quantile(values: Tensor, q: float) -> float:

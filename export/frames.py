@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import cv2
@@ -59,11 +59,38 @@ class Frames:
         chosen = np.linspace(0, self.count - 1, count).round().astype(int).tolist()
         return Frames(self.spec, count, lambda i: self.read(chosen[i]), self.labelled)
 
+    def resized(self, size: Size) -> Frames:
+        """The same frames with another (height, width)."""
+        return replace(self, read=lambda i: self.read(i).resized(size))
+
+    def without(self, count: int) -> Frames:
+        """Those that `spread(count)` does not give, or all where it gives all."""
+        if count >= self.count:
+            return self
+        chosen = set(np.linspace(0, self.count - 1, count).round().astype(int).tolist())
+        rest = [i for i in range(self.count) if i not in chosen]
+        return replace(self, count=len(rest), read=lambda i: self.read(rest[i]))
+
 
 def frames_without_labels(spec: str) -> Frames:
     """The images of a data spec; their labels are not looked for."""
     images = unlabelled(spec)
     return Frames(spec, len(images), lambda i: Frame(np.asarray(images.image(i)), None), False)
+
+
+def calibration_frames(spec: str, classes: tuple[str, ...]) -> Frames:
+    """The images of a data spec, to calibrate on; no label is read.
+
+    Raises UserError when there is none, or when what is known of the spec's classes says that none
+    of `classes` is among them: ranges of another world fit no network.
+    """
+    known = unlabelled(spec).classes
+    if known is not None and not set(known) & set(classes):
+        raise UserError(
+            f"{spec} is of other classes ({', '.join(known[:4])}, ...) than the network's "
+            f"({', '.join(classes[:4])}, ...): calibrate on frames of the target"
+        )
+    return frames_without_labels(spec)
 
 
 def frames_with_labels(spec: str, classes: tuple[str, ...]) -> Frames:

@@ -3,13 +3,14 @@
 golden/N.png            a frame
 golden/N.labels.png     what torch's segmentor made of it
 golden/N.rebuilt.png    what torch's reconstructor drew of those labels, where there is one
+golden/N.translated.png what torch's translator made of the frame, where there is one
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -25,10 +26,10 @@ class Golden(NamedTuple):
     labels: NDArray[np.uint8]
 
 
-class GoldenRebuilt(NamedTuple):
-    """Labels, uint8 [h,w], and the image that torch drew of them, uint8 RGB [h,w,3]."""
+class GoldenDrawn(NamedTuple):
+    """What was drawn of (labels, uint8 [h,w], or a frame [h,w,3]), and torch's uint8 RGB image."""
 
-    labels: NDArray[np.uint8]
+    given: NDArray[np.uint8]
     image: NDArray[np.uint8]
 
 
@@ -43,21 +44,20 @@ def labels_of(image: str) -> str:
     return image.removesuffix(".png") + ".labels.png"
 
 
-def rebuilt_of(image: str) -> str:
-    """The name of what was drawn of the labels of the frame of that name."""
-    return image.removesuffix(".png") + ".rebuilt.png"
+def drawn_of(image: str, how: str) -> str:
+    """The name of what was drawn ("rebuilt" or "translated") of the frame of that name."""
+    return image.removesuffix(".png") + f".{how}.png"
 
 
 def golden_files(
-    golden: Sequence[Golden], rebuilt: Sequence[NDArray[np.uint8]]
+    golden: Sequence[Golden], drawn: Mapping[str, Sequence[NDArray[np.uint8]]]
 ) -> dict[str, bytes]:
-    """The files of those frames and of what was drawn of each one's labels (of none: empty)."""
+    """The files of those frames, and of what was "rebuilt" or "translated" of each of them."""
     files: dict[str, bytes] = {}
     for i, (image, labels) in enumerate(golden):
         name = f"golden/{i}.png"
         files |= {name: _png(image), labels_of(name): _png(labels)}
-    for i, image in enumerate(rebuilt):
-        files[rebuilt_of(f"golden/{i}.png")] = _png(image)
+        files |= {drawn_of(name, how): _png(images[i]) for how, images in drawn.items()}
     return files
 
 

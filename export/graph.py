@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import onnx
 import torch
@@ -60,15 +59,14 @@ def smallest_size(segmentor: Segmentor, work_size: Size | None) -> Size:
     return segmentor.min_size if work_size is None else (16, 16)
 
 
-def to_onnx(deployed: Deployed, size: Size | None, metadata: Mapping[str, Any]) -> onnx.ModelProto:
+def to_onnx(deployed: Deployed, size: Size | None) -> onnx.ModelProto:
     """The graph for frames of `size` (height, width), or of every size when None.
 
-    `metadata` (JSON values) travels in the file's properties. Raises UserError for a size below the
-    network's smallest, Failure when torch cannot export the network or the graph is not as it
-    should be.
+    Raises UserError for a size below the network's smallest, Failure when torch cannot export the
+    network or the graph is not as it should be.
     """
     check_size(size, smallest_size(deployed.segmentor, deployed.work_size), "network")
-    model = export_module(deployed, size, (3,), (INPUT, OUTPUTS), metadata)
+    model = export_module(deployed, size, (3,), (INPUT, OUTPUTS))
     check_graph(model, size)
     return model
 

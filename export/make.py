@@ -3,70 +3,79 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from adapt.checkpoint import SavedRun
-from export import reconstructor, redraw
-from export.bundle import (
-    RECONSTRUCTOR,
-    REPORT,
-    SEGMENTOR,
-    Bundle,
-    check_destination,
-    write_bundle,
-)
+from export.bundle import Bundle, check_destination, read_bundle, write_bundle
+from export.document import markdown, page
+from export.exported import Exported, export_graphs, given
 from export.frames import Frames, Pixels, Size
-from export.graph import Deployed, smallest_size, to_onnx
+from export.judge import Judge
+from export.limits import budget_reasons
+from export.lower import Lowered, Lowering, lower
+from export.names import PAGE, REPORT, SEGMENTOR, segmentor_file
 from export.onnx_file import OPSET
-from export.provenance import plain, provenance
-from export.redraw import Redrawing
-from export.report import report
-from export.verify import OnnxRuntime, Subject, golden_frames, no_one, sizes_to_check, verify
-from roadshift import Failure, UserError
+from export.provenance import plain
+from export.report import Evidence, report
+from export.trial import Trial, sizes_to_check
+from export.verify import Candidate, OnnxRuntime, Verification, verify
+from roadshift import Failure
+from serve.verify import check_device
+
+RUNS = 20
+"""Of every precision, to say how fast it is on the machine that exports."""
 
 
-def make_bundle(saved: SavedRun, frames: Frames, out: Path, *, size: Size | None) -> Bundle:
+def make_bundle(
+    saved: SavedRun,
+    frames: Frames,
+    out: Path,
+    *,
+    size: Size | None,
+    lowering: Lowering | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Bundle:
     """Exports, verifies on `frames` and writes; `size` (height, width) or None for every size.
 
-    Raises UserError for a size or frames that do not fit, Failure when a graph is not its network
-    or the disk is full; what was at `out` before is then as it was.
+    `lowering` adds lower precisions; `say` is told what is being done. The bundle is opened and
+    tried as a server does before it gets its name. Raises UserError for a size or frames that do
+    not fit, Failure when a graph is not its network or the disk is full; what was at `out` before
+    is then as it was.
     """
     check_destination(out)
-    info, smallest = saved.info, _smallest(saved)
-    sizes = (size,) if size else sizes_to_check(_native(frames, smallest), smallest)
-    facts = provenance(saved.segmentor, info)
-    about = {"classes": info.classes, "palette": info.palette, "provenance": facts}
-    deployed = Deployed(saved.segmentor, info.work_size).eval()
-    contents = {SEGMENTOR: to_onnx(deployed, size, about).SerializeToString()}
-    subject = Subject(segmentor=saved.segmentor, work_size=info.work_size, classes=info.classes)
-    golden = golden_frames(subject, frames, size)
-    redrawing, rebuilt = None, list[Pixels]()
-    if saved.reconstructor is not None:
-        contents[RECONSTRUCTOR], redrawing = _exported_reconstructor(saved, size, about)
-        rebuilt = redrawing.golden([frame.labels for frame in golden])
-    seen, runner = redrawing.add if redrawing else no_one, OnnxRuntime(contents[SEGMENTOR])
-    verification = verify(subject, runner, frames, sizes, golden, seen)
-    if reasons := (*verification.reasons, *(redrawing.reasons if redrawing else ())):
+    exported = export_graphs(saved, frames, size)
+    lowered = _lowered(exported, saved, frames, lowering, say)
+    say(f"comparing with torch on {frames.count} frames of {frames.spec}")
+    verifications = _verified(exported, lowered, frames)
+    reasons = [reason for v in verifications for reason in v.reasons]
+    reasons += [reason for redrawing in exported.redrawings for reason in redrawing.reasons]
+    if reasons:
         raise Failure(refusal(reasons, frames.spec, out))
-    checks = verification.values() | ({"reconstructor": redrawing.values()} if redrawing else {})
-    bundle = Bundle(
-        folder=out,
-        name=_name(out),
-        classes=info.classes,
-        palette=info.palette,
-        size=size,
-        min_size=size or smallest,
-        precision="fp32",
-        opset=OPSET,
-        provenance=facts,
-        scores=plain(info.scores),
-        checks=plain(checks),
-        files={},
+    bundle = _described(exported, saved, lowered, verifications, out)
+    contents = exported.contents | {
+        segmentor_file(one.precision): one.model.SerializeToString() for one in lowered
+    }
+    save = partial(write_bundle, golden=exported.golden, drawn=exported.drawn)
+    with tempfile.TemporaryDirectory() as folder:
+        tried = save(replace(bundle, folder=Path(folder) / bundle.name), contents)
+        say("trying it as a server does")
+        device = check_device(read_bundle(tried.folder), precisions=bundle.precisions, runs=RUNS)
+    bundle = replace(bundle, checks=bundle.checks | {"device": plain(device.values())})
+    blocks = report(
+        bundle,
+        Evidence(
+            verifications=verifications,
+            redrawings=exported.redrawings,
+            lowered=lowered,
+            device=device,
+        ),
     )
-    contents[REPORT] = report(bundle, verification, redrawing).encode()
-    return write_bundle(bundle, contents, golden, rebuilt)
+    texts = {REPORT: markdown(blocks).encode(), PAGE: page(bundle.name, blocks).encode()}
+    return save(bundle, contents | texts)
 
 
 def refusal(reasons: Sequence[str], spec: str, out: Path) -> str:
@@ -80,36 +89,88 @@ def refusal(reasons: Sequence[str], spec: str, out: Path) -> str:
     )
 
 
-def _smallest(saved: SavedRun) -> Size:
-    """The smallest (height, width) that both graphs take."""
-    smallest = smallest_size(saved.segmentor, saved.info.work_size)
-    if saved.reconstructor is None:
-        return smallest
-    drawn = reconstructor.smallest_size(saved.reconstructor, saved.info.work_size)
-    return max(smallest[0], drawn[0]), max(smallest[1], drawn[1])
+def _lowered(
+    exported: Exported,
+    saved: SavedRun,
+    frames: Frames,
+    lowering: Lowering | None,
+    say: Callable[[str], None],
+) -> list[Lowered]:
+    if lowering is None:
+        return []
+    resized, unlabelled = (
+        frames if exported.size is None else frames.resized(exported.size),
+        lowering.calibration.spread(2),
+    )
+    judge = Judge(
+        exported.model,
+        resized,
+        unlabelled if exported.size is None else unlabelled.resized(exported.size),
+        saved.info.classes,
+        saved.segmentor.align_corners is True,
+    )
+    return lower(exported.model, lowering, judge, say)
 
 
-def _native(frames: Frames, smallest: Size) -> Size:
-    """The size of the first frame."""
-    size = frames.read(0).size
-    if size[0] < smallest[0] or size[1] < smallest[1]:
-        raise UserError(
-            f"the frames of {frames.spec} are {size[0]}x{size[1]} and this network takes them from "
-            f"{smallest[0]}x{smallest[1]} on: give --frames with larger ones, or --size HxW"
-        )
-    return size
+def _verified(exported: Exported, lowered: Sequence[Lowered], frames: Frames) -> list[Verification]:
+    """Every precision against torch, at every size; what torch says is drawn as well."""
+    size = exported.size
+    sizes = (size,) if size else sizes_to_check(frames.read(0).size, exported.smallest)
+    candidates = [
+        Candidate(precision="fp32", runner=OnnxRuntime(exported.contents[SEGMENTOR])),
+        *(
+            Candidate(
+                precision=one.precision,
+                runner=OnnxRuntime(one.model.SerializeToString()),
+                reasons=partial(budget_reasons, budget=one.budget, native=sizes[0]),
+            )
+            for one in lowered
+        ),
+    ]
+
+    def seen(images: Pixels, labels: Pixels) -> None:
+        for redrawing in exported.redrawings:
+            redrawing.add(given(redrawing.drawing, images, labels))
+
+    trial = Trial(frames=frames, sizes=sizes, golden=exported.golden)
+    return verify(exported.subject, candidates, trial, seen)
+
+
+def _described(
+    exported: Exported,
+    saved: SavedRun,
+    lowered: Sequence[Lowered],
+    verifications: Sequence[Verification],
+    out: Path,
+) -> Bundle:
+    """The bundle's manifest, without its files."""
+    made = {one.precision: one.values() for one in lowered}
+    precisions = {
+        v.candidate.precision: v.values() | made.get(v.candidate.precision, {})
+        for v in verifications
+    }
+    checks = {
+        "precisions": precisions,
+        **{redrawing.drawing.name: redrawing.values() for redrawing in exported.redrawings},
+    }
+    return Bundle(
+        folder=out,
+        name=_name(out),
+        classes=saved.info.classes,
+        palette=saved.info.palette,
+        size=exported.size,
+        min_size=exported.size or exported.smallest,
+        precisions=tuple(precisions),
+        align_corners=saved.segmentor.align_corners is True,
+        route=exported.route,
+        opset=OPSET,
+        provenance=exported.facts,
+        scores=plain(saved.info.scores),
+        checks=plain(checks),
+        files={},
+    )
 
 
 def _name(out: Path) -> str:
     """The folder's name, of letters that an address can hold."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", out.resolve().name).strip(".-_") or "segmentor"
-
-
-def _exported_reconstructor(
-    saved: SavedRun, size: Size | None, about: dict[str, Any]
-) -> tuple[bytes, Redrawing]:
-    """The reconstructor's graph, and what compares it with the network."""
-    assert saved.reconstructor is not None
-    module = reconstructor.Rebuilding(saved.reconstructor, saved.info.work_size).eval()
-    graph = reconstructor.to_onnx(module, size, about).SerializeToString()
-    return graph, Redrawing(module, redraw.OnnxRuntime(graph))

@@ -12,10 +12,13 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
+from export.names import PRECISIONS
 from roadshift import UserError
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "bundle.json"
+DRAWING = ("reconstructor", "translator")
+"""Graphs whose answer is an image, and what their checks are called."""
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -80,8 +83,24 @@ def _texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(v, str) and v for v in value)
 
 
-def _rebuilt(checks: Any) -> bool:
-    return isinstance(checks, dict) and isinstance(checks.get("min_psnr"), int | float)
+def _precisions(value: Any) -> bool:
+    """Known ones, each once, and fp32 first."""
+    known = [p for p in PRECISIONS if isinstance(value, list) and p in value]
+    return known[:1] == ["fp32"] and value == known
+
+
+def _checks(value: Any) -> bool:
+    if not (isinstance(value, dict) and isinstance(value.get("precisions"), dict)):
+        return False
+    agreements = [
+        check.get("min_agreement") if isinstance(check, dict) else None
+        for check in value["precisions"].values()
+    ]
+    return all(isinstance(a, int | float) and 0 <= a <= 1 for a in agreements) and all(
+        isinstance(value[key], dict) and isinstance(value[key].get("min_psnr"), int | float)
+        for key in DRAWING
+        if key in value
+    )
 
 
 RIGHT: dict[str, Callable[[Any], bool]] = {
@@ -91,15 +110,12 @@ RIGHT: dict[str, Callable[[Any], bool]] = {
     "palette": lambda v: isinstance(v, list) and all(_ints(colour, 3, 0, 255) for colour in v),
     "size": lambda v: v is None or _ints(v, 2, 1, 1 << 16),
     "min_size": lambda v: _ints(v, 2, 1, 1 << 16),
-    "precision": lambda v: isinstance(v, str),
+    "precisions": _precisions,
+    "align_corners": lambda v: isinstance(v, bool),
+    "route": lambda v: v in ("exact", "dense"),
     "opset": lambda v: type(v) is int,
     "provenance": lambda v: isinstance(v, dict),
     "scores": lambda v: isinstance(v, dict),
-    "checks": lambda v: (
-        isinstance(v, dict)
-        and isinstance(v.get("min_agreement"), int | float)
-        and 0 <= v["min_agreement"] <= 1
-        and ("reconstructor" not in v or _rebuilt(v["reconstructor"]))
-    ),
+    "checks": _checks,
     "files": lambda v: isinstance(v, dict) and _texts([*v, *v.values()]),
 }

@@ -25,12 +25,11 @@ def export_module(
     size: Size | None,
     channels: tuple[int, ...],
     names: tuple[str, Sequence[str]],
-    metadata: Mapping[str, Any],
 ) -> onnx.ModelProto:
     """The graph of a module that takes uint8 [n,h,w,*channels], of `size` or of every size (None).
 
-    `names` are those of its input and of its outputs; `metadata` (JSON values) travels in the
-    file's properties. Raises Failure when torch cannot export the module.
+    `names` are those of its input and of its outputs. Raises Failure when torch cannot export the
+    module.
     """
     program = _program(module, size, channels)
     if size is None:
@@ -50,8 +49,12 @@ def export_module(
     assert exported is not None
     model = exported.model_proto
     _clean(model)
-    onnx.helper.set_model_props(model, {key: json.dumps(v) for key, v in metadata.items()})
     return model
+
+
+def describe(model: onnx.ModelProto, metadata: Mapping[str, Any]) -> None:
+    """Puts JSON values into the file's properties."""
+    onnx.helper.set_model_props(model, {key: json.dumps(v) for key, v in metadata.items()})
 
 
 def check_size(size: Size | None, smallest: Size, what: str) -> None:

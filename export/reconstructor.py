@@ -1,4 +1,4 @@
-"""The reconstructor as it is deployed, labels in and an image out, and its ONNX graph.
+"""The reconstructor as it is deployed, labels in and an image out.
 
 A label map is read like an image: resized to the size worked at in training, drawn, and the drawing
 resized back. Which pixel is the nearest is computed in whole numbers, so every runtime takes the
@@ -7,18 +7,15 @@ same one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-import onnx
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from adapt.networks.image_generator import Reconstructor
-from export.onnx_file import Size, check_model, check_size, export_module
-
-INPUT, OUTPUT = "labels", "image"
+from export.drawing import Drawing, as_bytes, smallest_size
+from export.frames import Pixels
+from export.names import RECONSTRUCTOR
+from export.onnx_file import Size
 
 
 class Rebuilding(nn.Module):
@@ -43,30 +40,31 @@ class Rebuilding(nn.Module):
         if self.work_size is not None:
             labels = _nearest(labels, self.work_size)
         omega = (labels[:, None].to(torch.int32) == self.classes).float()
-        x = self.reconstructor(omega)
-        if self.work_size is not None:
-            x = interpolate(x, size=size, mode="bilinear", align_corners=False)
-        return (x * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+        return as_bytes(self.reconstructor(omega), size, self.work_size)
 
 
-def smallest_size(reconstructor: Reconstructor, work_size: Size | None) -> Size:
-    """The smallest (height, width) of label maps for which a graph is made."""
-    return reconstructor.min_size if work_size is None else (16, 16)
+def drawing(reconstructor: Reconstructor, work_size: Size | None) -> Drawing:
+    """The reconstructor as one graph; it is also compared on a map of all classes."""
+    classes = reconstructor.classes
+    return Drawing(
+        name="reconstructor",
+        file=RECONSTRUCTOR,
+        golden="rebuilt",
+        module=Rebuilding(reconstructor, work_size).eval(),
+        given="labels",
+        answer="image",
+        channels=(),
+        smallest=smallest_size(reconstructor.min_size, work_size),
+        more=lambda size: striped(size, classes),
+    )
 
 
-def to_onnx(module: Rebuilding, size: Size | None, metadata: Mapping[str, Any]) -> onnx.ModelProto:
-    """The graph for label maps of `size` (height, width), or of every size when None.
-
-    `metadata` (JSON values) travels in the file's properties. Raises UserError for a size below the
-    network's smallest, Failure when torch cannot export the network or the graph is not as it
-    should be.
-    """
-    check_size(size, smallest_size(module.reconstructor, module.work_size), "reconstructor")
-    model = export_module(module, size, (), (INPUT, [OUTPUT]), metadata)
-    full = ("n", *(size or ("height", "width")))
-    uint8 = onnx.TensorProto.UINT8
-    check_model(model, {INPUT: (uint8, full), OUTPUT: (uint8, (*full, 3))})
-    return model
+def striped(size: Size, classes: int) -> Pixels:
+    """A label map of that size with every class and 255 in slanting stripes of four pixels."""
+    y, x = np.indices(size)
+    stripes = ((x + y) // 4 % (classes + 1)).astype(np.uint8)
+    stripes[stripes == classes] = 255
+    return stripes
 
 
 def _nearest(labels: Tensor, size: Size) -> Tensor:

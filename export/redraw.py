@@ -1,4 +1,4 @@
-"""torch == graph for the reconstructor, on the network's own label maps, or no bundle."""
+"""torch == graph for a network that draws: on what it will be given, or no bundle."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 
+from export.drawing import Drawing
 from export.frames import Pixels, Size
-from export.reconstructor import INPUT, OUTPUT, Rebuilding
 from export.runtime import Session
 from roadshift import Failure
 
@@ -26,11 +25,12 @@ DEVICE_PSNR = 40.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class RebuiltCheck:
+class DrawnCheck:
     """What came out at one size; of 255 levels. `psnr` is None where the two are equal."""
 
+    name: str
     size: Size
-    maps: int
+    pictures: int
     off_share: float
     """The share (0..1) of the values that differ by more than one level."""
     off_most: int
@@ -39,7 +39,7 @@ class RebuiltCheck:
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why the graph is not the network, in words with numbers; empty when it is."""
-        at = f"at {self.size[0]}x{self.size[1]} the reconstructor's images"
+        at = f"at {self.size[0]}x{self.size[1]} the {self.name}'s images"
         wrong: list[str] = []
         if self.off_share > MAX_OFF_SHARE:
             wrong.append(
@@ -59,28 +59,29 @@ class Runner(Protocol):
     @property
     def name(self) -> str: ...
 
-    def __call__(self, labels: Pixels) -> Pixels: ...
+    def __call__(self, given: Pixels) -> Pixels: ...
 
 
 class OnnxRuntime:
-    """The reconstructor's graph under ONNX Runtime on the CPU."""
+    """The graph of a drawing under ONNX Runtime on the CPU."""
 
     name = Session.name
 
-    def __init__(self, graph: bytes) -> None:
+    def __init__(self, graph: bytes, drawing: Drawing) -> None:
         """`graph` is the file's content."""
         self._session = Session(graph)
+        self._given, self._answer = drawing.given, drawing.answer
 
-    def __call__(self, labels: Pixels) -> Pixels:
-        """Labels [n,h,w] -> RGB [n,h,w,3]; Failure where the graph cannot."""
-        return self._session.run(INPUT, labels, [OUTPUT])[0].numpy()
+    def __call__(self, given: Pixels) -> Pixels:
+        """[n,h,w,...] -> RGB [n,h,w,3]; Failure where the graph cannot."""
+        return self._session.run(self._given, given, [self._answer])[0].numpy()
 
 
 @dataclass
 class _Sums:
     """What is added up at one size."""
 
-    maps: int = 0
+    pictures: int = 0
     values: int = 0
     off: int = 0
     most: int = 0
@@ -89,46 +90,46 @@ class _Sums:
 
 @dataclass
 class Redrawing:
-    """Draws label maps with network and graph and adds up how they differ; holds no map.
+    """Draws with network and graph and adds up how they differ; holds no picture."""
 
-    To the maps that it is given it adds, at each size, one striped with all classes and 255."""
-
-    module: Rebuilding
+    drawing: Drawing
     runner: Runner
     sums: dict[Size, _Sums] = field(default_factory=dict)
     golden_psnr: float | None = None
 
     def __post_init__(self) -> None:
-        if not all(p.isfinite().all() for p in self.module.reconstructor.parameters()):
+        if not all(p.isfinite().all() for p in self.drawing.module.parameters()):
             raise Failure(
-                "the reconstructor has NaN or infinite weights: its training has diverged; train "
-                "it again with a smaller learning rate"
+                f"the {self.drawing.name} has NaN or infinite weights: its training has diverged; "
+                "train it again with a smaller learning rate"
             )
 
-    def add(self, labels: Pixels) -> None:
-        """A batch of label maps of one size, uint8 [n,h,w]; raises Failure like the runner."""
-        size = labels.shape[1], labels.shape[2]
+    def add(self, given: Pixels) -> None:
+        """A batch of one size, uint8 [n,h,w,...]; raises Failure like the runner."""
+        size = given.shape[1], given.shape[2]
         if size not in self.sums:
             self.sums[size] = _Sums()
-            self._compare(self.sums[size], striped(size, self.module.reconstructor.classes)[None])
-        self._compare(self.sums[size], labels)
+            if self.drawing.more is not None:
+                self._compare(self.sums[size], self.drawing.more(size)[None])
+        self._compare(self.sums[size], given)
 
-    def golden(self, maps: Sequence[Pixels]) -> list[Pixels]:
-        """What torch draws of each golden frame's labels [h,w]; compared with the graph as well."""
-        drawn = [self._drawn(labels[None])[0] for labels in maps]
+    def golden(self, given: Sequence[Pixels]) -> list[Pixels]:
+        """What torch draws of each of them [h,w,...]; compared with the graph as well."""
+        drawn = [self.drawing(one[None])[0] for one in given]
         sums = _Sums()
-        for labels, image in zip(maps, drawn, strict=True):
-            _add(sums, image[None], self.runner(labels[None]))
+        for one, image in zip(given, drawn, strict=True):
+            _add(sums, image[None], self.runner(one[None]))
         self.golden_psnr = _psnr(sums)
         return drawn
 
     @property
-    def checks(self) -> tuple[RebuiltCheck, ...]:
+    def checks(self) -> tuple[DrawnCheck, ...]:
         """The numbers of every size seen so far."""
         return tuple(
-            RebuiltCheck(
+            DrawnCheck(
+                name=self.drawing.name,
                 size=size,
-                maps=sums.maps,
+                pictures=sums.pictures,
                 off_share=sums.off / sums.values,
                 off_most=sums.most,
                 psnr=_psnr(sums),
@@ -141,7 +142,8 @@ class Redrawing:
         """Why the graph is refused; empty when it is not."""
         wrong = [reason for check in self.checks for reason in check.reasons]
         if self.golden_psnr is not None and self.golden_psnr < MIN_PSNR:
-            wrong.append(f"the golden images agree to {self.golden_psnr:.1f} dB only")
+            name = self.drawing.name
+            wrong.append(f"the {name}'s golden images agree to {self.golden_psnr:.1f} dB only")
         return tuple(wrong)
 
     def values(self) -> dict[str, Any]:
@@ -154,21 +156,9 @@ class Redrawing:
             "sizes": [asdict(check) for check in self.checks],
         }
 
-    def _compare(self, sums: _Sums, labels: Pixels) -> None:
-        sums.maps += len(labels)
-        _add(sums, self._drawn(labels), self.runner(labels))
-
-    def _drawn(self, labels: Pixels) -> Pixels:
-        with torch.inference_mode():
-            return self.module(torch.from_numpy(labels)).numpy()
-
-
-def striped(size: Size, classes: int) -> Pixels:
-    """A label map of that size with every class and 255 in slanting stripes of four pixels."""
-    y, x = np.indices(size)
-    stripes = ((x + y) // 4 % (classes + 1)).astype(np.uint8)
-    stripes[stripes == classes] = 255
-    return stripes
+    def _compare(self, sums: _Sums, given: Pixels) -> None:
+        sums.pictures += len(given)
+        _add(sums, self.drawing(given), self.runner(given))
 
 
 def _add(sums: _Sums, wanted: Pixels, found: Pixels) -> None:

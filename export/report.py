@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from serve.verify import DeviceReport
+
 from export.bundle import Bundle
-from export.compare import MAX_LOGIT_ERROR, MAX_MIOU_CHANGE, MIN_AGREEMENT, SizeCheck
-from export.redraw import (
-    DEVICE_PSNR,
-    MAX_OFF,
-    MAX_OFF_SHARE,
-    MIN_PSNR,
-    RebuiltCheck,
-    Redrawing,
-)
+from export.compare import SizeCheck
+from export.document import Block, Figure, Heading, Points, Table, Text
+from export.limits import MAX_LOGIT_ERROR, MAX_MIOU_CHANGE, MIN_AGREEMENT
+from export.lower import Lowered
+from export.precision.curve import curve
+from export.redraw import DEVICE_PSNR, MAX_OFF, MAX_OFF_SHARE, MIN_PSNR, DrawnCheck, Redrawing
+from export.report_device import device_blocks
 from export.verify import Verification
 
 Row = tuple[str, ...]
 
 COLUMNS: Row = (
+    "precision",
     "size",
     "frames",
     "logit error max",
@@ -33,50 +36,146 @@ COLUMNS: Row = (
     "mIoU graph",
     "worst class",
 )
+DRAWN_COLUMNS: Row = ("size", "pictures", "off by > 1", "off at most", "PSNR")
 
 
-REBUILT_COLUMNS: Row = ("size", "maps", "off by > 1", "off at most", "PSNR")
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """All that was found out about a bundle before it got its name."""
+
+    verifications: Sequence[Verification]
+    redrawings: Sequence[Redrawing] = ()
+    lowered: Sequence[Lowered] = ()
+    device: DeviceReport
 
 
-def report(bundle: Bundle, verification: Verification, redrawing: Redrawing | None = None) -> str:
-    """report.md: origin, the tables of checks, the verdict, what was not checked."""
+def report(bundle: Bundle, evidence: Evidence) -> list[Block]:
+    """Origin, the tables of checks, how lower precisions came about, speed, what is not known."""
+    blocks: list[Block] = [
+        *_origin(bundle),
+        *_verified(bundle, evidence.verifications),
+        *_margins(evidence.verifications),
+    ]
+    for redrawing in evidence.redrawings:
+        blocks += _drawn(redrawing)
+    for lowered in evidence.lowered:
+        blocks += _lowered(lowered)
+    blocks += device_blocks(evidence.device)
+    blocks += [Heading("Not checked"), Points(list(_unchecked(bundle)))]
+    if bundle.scores:
+        rows = [(data, _points(score.get("miou"))) for data, score in bundle.scores.items()]
+        blocks += [Heading("The run's evaluations"), Table(("data", "mIoU"), rows)]
+    return blocks
+
+
+def _origin(bundle: Bundle) -> Iterator[Block]:
     facts = bundle.provenance
     takes = (
         f"{_times(bundle.size)} only"
         if bundle.size
         else f"every size from {_times(bundle.min_size)} on"
     )
-    verdict = "passed" if verification.passed else "refused: " + "; ".join(verification.reasons)
-    sections = [
-        f"# {bundle.name}",
-        f"`{facts['network']}` trained by `{facts['method']}` from `{facts['source']}` to "
-        f"`{facts['target']}`: {facts['steps']} steps, seed {facts['seed']}, "
-        f"commit `{facts['commit']}`.",
-        f"{len(bundle.classes)} classes: {', '.join(bundle.classes)}.",
-        f"The graph (ONNX opset {bundle.opset}, {bundle.precision}) takes uint8 RGB frames of "
-        f"{takes}, {_inside(facts)}, and answers labels of the frame's size.",
-        f"**Verification: {verdict}.** Graph ({verification.runtime}) against torch "
-        f"{facts['exported_with']['torch']} on frames of `{verification.spec}`, "
-        "in batches of one and two:",
-        _table(COLUMNS, [cells(check) for check in verification.sizes]),
-        f"{_meaning(verification)} On the golden frames at least "
-        f"{verification.golden_agreement:.4%} of the labels are equal.",
-        *(_rebuilt(redrawing) if redrawing else ()),
-        "## Not checked",
-        "- TensorRT, a GPU, and every precision but fp32: none of them was run.\n"
-        "- Speed.\n"
-        "- Whether the labels are right: that is the evaluation's job"
-        + (" (below)." if bundle.scores else ", and the run has none."),
-    ]
-    if bundle.scores:
-        rows = [(data, _points(score.get("miou"))) for data, score in bundle.scores.items()]
-        sections += ["## The run's evaluations", _table(("data", "mIoU"), rows)]
-    return "\n\n".join(sections) + "\n"
+    yield Heading(bundle.name, 1)
+    if facts["steps"]:
+        yield Text(
+            f"`{facts['network']}` trained by `{facts['method']}` from `{facts['source']}` to "
+            f"`{facts['target']}`: {facts['steps']} steps, seed {facts['seed']}, "
+            f"commit `{facts['commit']}`."
+        )
+    else:
+        yield Text(f"A module of its own training, `{facts['network']}`.")
+    yield Text(f"{len(bundle.classes)} classes: {', '.join(bundle.classes)}.")
+    yield Text(
+        f"The graph (ONNX opset {bundle.opset}; {', '.join(bundle.precisions)}) takes uint8 RGB "
+        f"frames of {takes}, {_inside(facts)}, and answers labels of the frame's size."
+    )
 
 
-def cells(check: SizeCheck) -> Row:
+def _verified(bundle: Bundle, verifications: Sequence[Verification]) -> Iterator[Block]:
+    first = verifications[0]
+    yield Text(
+        f"**Verification: passed.** Graph ({first.candidate.runner.name}) against torch "
+        f"{bundle.provenance['exported_with']['torch']} on frames of `{first.spec}`, "
+        "in batches of one and two:"
+    )
+    yield Table(COLUMNS, [cells(v.candidate.precision, c) for v in verifications for c in v.sizes])
+    golden = ", ".join(
+        f"{v.golden_agreement:.4%} in {v.candidate.precision}" for v in verifications
+    )
+    yield Text(f"{_meaning(first)} On the golden frames at least {golden} of the labels are equal.")
+
+
+def _margins(verifications: Sequence[Verification]) -> Iterator[Block]:
+    """How many labels are equal, by how sure torch was, at the frames' own size."""
+    parts = verifications[0].sizes[0].margins
+    rows: list[Row] = []
+    for i, part in enumerate(parts):
+        low = parts[i - 1].below if i else 0
+        span = f"{low:g} and more" if part.below is None else f"{low:g} to {part.below:g}"
+        agreements = [v.sizes[0].margins[i].agreement for v in verifications]
+        shown = ["-" if a is None else f"{a:.4%}" for a in agreements]
+        rows.append((span, f"{part.share:.3%}", *shown))
+    yield Heading("Labels equal, by torch's margin")
+    yield Text("The margin is the best logit less the second, at full size.")
+    precisions = [v.candidate.precision for v in verifications]
+    yield Table(("margin", "of the pixels", *precisions), rows)
+
+
+def _drawn(redrawing: Redrawing) -> Iterator[Block]:
+    name = redrawing.drawing.name
+    on = (
+        "the network's own label maps of the frames above, and at each size on one map striped "
+        "with all classes"
+        if redrawing.drawing.more
+        else "the frames above"
+    )
+    yield Heading(f"The {name}")
+    yield Text(
+        f"It answers uint8 RGB images. Graph ({redrawing.runner.name}) against torch on {on}:"
+    )
+    yield Table(DRAWN_COLUMNS, [drawn_cells(check) for check in redrawing.checks])
+    yield Text(
+        f"At most {MAX_OFF_SHARE:.1%} of the values may be off by more than one level, none by "
+        f"more than {MAX_OFF}, and PSNR must reach {MIN_PSNR:g} dB; on a device the golden images "
+        f"must come out to {DEVICE_PSNR:g} dB."
+    )
+
+
+def _lowered(lowered: Lowered) -> Iterator[Block]:
+    yield Heading(f"How {lowered.precision} was made")
+    yield Text(lowered.story)
+    if lowered.trail:
+        kept = f"In fp32 stayed: {', '.join(lowered.kept)}." if lowered.kept else ""
+        yield Figure(curve(lowered.trail, lowered.budget), f"report.html shows the curve. {kept}")
+        yield Points(lowered.log)
+
+
+def _unchecked(bundle: Bundle) -> Iterator[str]:
+    yield (
+        "TensorRT and a GPU: neither was run. `roadshift engine` and `roadshift verify` do that "
+        "on the device."
+    )
+    if "fp16" in bundle.precisions:
+        yield (
+            "The arithmetic of fp16: ONNX Runtime's CPU provider computes such a graph with "
+            "float32 kernels between casts. Its accuracy is known once a GPU has run it."
+        )
+    if "int8" in bundle.precisions:
+        yield (
+            "The arithmetic of an INT8 engine: the table above is ONNX Runtime's of the same "
+            "graph, which quantises the same tensors by the same scales."
+        )
+    yield "Whether the labels are right: that is the evaluation's job" + (
+        " (below)." if bundle.scores else ", and the run has none."
+    )
+
+
+def cells(precision: str, check: SizeCheck) -> Row:
     """One size's numbers, in the order of COLUMNS."""
+    drop = None if check.class_drop is None else -check.class_drop
+    worst = "" if drop is None or check.worst_class is None else f" {check.worst_class}"
     return (
+        precision,
         _times(check.size),
         str(check.frames),
         f"{check.logit_error_max:.2e}",
@@ -89,45 +188,33 @@ def cells(check: SizeCheck) -> Row:
         f"{check.confidence_error} of 255",
         _points(check.miou_torch),
         _points(check.miou_between if check.miou_graph is None else check.miou_graph),
-        _points(check.worst_class_change),
+        "-" if drop is None else f"{drop:+.2f}{worst}",
     )
 
 
-def rebuilt_cells(check: RebuiltCheck) -> Row:
-    """One size's numbers of the reconstructor, in the order of REBUILT_COLUMNS."""
+def drawn_cells(check: DrawnCheck) -> Row:
+    """One size's numbers of a graph that draws, in the order of DRAWN_COLUMNS."""
     return (
         _times(check.size),
-        str(check.maps),
+        str(check.pictures),
         f"{check.off_share:.4%}",
         f"{check.off_most} of 255",
         "equal" if check.psnr is None else f"{check.psnr:.1f} dB",
     )
 
 
-def _rebuilt(redrawing: Redrawing) -> list[str]:
-    return [
-        "## The reconstructor",
-        "It takes uint8 label maps of the same sizes and answers uint8 RGB images. Graph "
-        f"({redrawing.runner.name}) against torch on the network's own label maps of the frames "
-        "above, and at each size on one map striped with all classes:",
-        _table(REBUILT_COLUMNS, [rebuilt_cells(check) for check in redrawing.checks]),
-        f"At most {MAX_OFF_SHARE:.1%} of the values may be off by more than one level, none by "
-        f"more than {MAX_OFF}, and PSNR must reach {MIN_PSNR:g} dB; on a device the golden images "
-        f"must come out to {DEVICE_PSNR:g} dB.",
-    ]
-
-
 def _meaning(verification: Verification) -> str:
     scores = (
-        "mIoU is of both sides against the labels; worst class is the largest change of an IoU."
+        "mIoU is of both sides against the labels; worst class is the IoU that falls most."
         if verification.labelled
         else "No labels were given, so mIoU graph is that of the graph's labels against torch's."
     )
     return (
         "A pixel is clear when torch's best class leads by more than twice the error of the "
-        "logits: rounding cannot change it, so all of them must be equal. Over all pixels "
+        "logits: rounding cannot change it, so in fp32 all of them must be equal. Over all pixels "
         f"{MIN_AGREEMENT:.1%} must be; logits may be off by {MAX_LOGIT_ERROR:.1%} of their range, "
-        f"mIoU by {MAX_MIOU_CHANGE} points. p99.9 is that of the worst batch. " + scores
+        f"mIoU by {MAX_MIOU_CHANGE} points. Lower precisions are held to their budget. p99.9 is "
+        "that of the worst batch. " + scores
     )
 
 
@@ -138,7 +225,8 @@ def _inside(facts: dict[str, Any]) -> str:
         steps.append("translates them into the source's colours")
     if norm:
         mean, std = (", ".join(f"{value:.4g}" for value in norm[key]) for key in ("mean", "std"))
-        steps.append(f"normalises {norm['order']} by mean ({mean}) and deviation ({std})")
+        how = " (in the first convolution's weights)" if facts["normalisation_folded"] else ""
+        steps.append(f"normalises {norm['order']} by mean ({mean}) and deviation ({std}){how}")
     steps.append("upsamples the logits bilinearly")
     return ", ".join(steps) + f" (align_corners {facts['align_corners']})"
 
@@ -149,8 +237,3 @@ def _times(size: tuple[int, int]) -> str:
 
 def _points(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
-
-
-def _table(head: Row, rows: list[Row]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

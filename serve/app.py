@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -22,9 +22,9 @@ from starlette.routing import Route
 from roadshift import Failure, __version__
 from serve import describe
 from serve.engine import Engine
+from serve.graph import Graph
 from serve.infer import infer
 from serve.limits import Limits, Refusal
-from serve.reconstructor import Reconstructor
 from serve.service import Service
 from serve.still import segment
 
@@ -34,18 +34,18 @@ Handler = Callable[[Service, Request], Awaitable[Response]]
 
 def build_app(
     engine: Engine,
-    reconstructor: Reconstructor | None = None,
+    drawings: Sequence[Graph] = (),
     *,
     limits: Limits | None = None,
     on_failure: Callable[[Exception], None] = lambda _: None,
 ) -> Starlette:
-    """The server for a bundle's segmentor, and its reconstructor where it has one.
+    """The server for a bundle's segmentor, and for the graphs it has that draw.
 
-    It is not ready until both have reproduced the golden frames.
+    It is not ready until all of them have reproduced the golden frames.
 
     `on_failure` is called when that check fails; the server then stays not ready.
     """
-    service = Service(engine, reconstructor, limits or Limits())
+    service = Service(engine, drawings, limits or Limits())
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
@@ -106,9 +106,7 @@ def _routes(service: Service) -> list[Route]:
 
 
 async def _page(service: Service, _: Request) -> Response:
-    bundle = service.engine.bundle
-    models = [model.spec for model in service.models.values()]
-    return HTMLResponse(describe.page(models, bundle.classes, bundle.palette))
+    return HTMLResponse(describe.page([model.graph for model in service.models.values()]))
 
 
 async def _server(_: Service, __: Request) -> Response:
@@ -133,7 +131,7 @@ async def _model_ready(service: Service, request: Request) -> Response:
 
 
 async def _metadata(service: Service, request: Request) -> Response:
-    return JSONResponse(describe.metadata(service.model_of(request).spec))
+    return JSONResponse(describe.metadata(service.model_of(request).graph))
 
 
 async def _config(service: Service, request: Request) -> Response:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from export.bundle import read_bundle
+from export.bundle import PRECISIONS, read_bundle
+from roadshift import unknown
 from serve.limits import Limits
 
 Flat = Parameter(name="*")
@@ -22,6 +23,10 @@ class Device:
 
     provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"
     """What runs it: the CPU, CUDA, or TensorRT through ONNX Runtime."""
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    """Which of the bundle's segmentors: in 32-bit or 16-bit floats, or 8-bit integers."""
+    route: Literal["auto", "exact", "dense"] = "auto"
+    """Where labels become full-size: the host's exact shortcut, or densely in the graph. Equal."""
     threads: int = 0
     """CPU threads for one call; 0: one a core."""
 
@@ -51,7 +56,7 @@ def segment(
     from serve.engine import Engine  # noqa: PLC0415 - --help answers without loading these
     from serve.segment import segment as to_files  # noqa: PLC0415
 
-    engine = Engine(read_bundle(bundle), provider=device.provider, threads=device.threads)
+    engine = Engine(read_bundle(bundle), **asdict(device))
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(TextColumn("segmenting"), *columns, transient=True) as bar:
         task = bar.add_task("", total=None)
@@ -88,13 +93,54 @@ def serve(
     port
         The port to listen on.
     """
-    from serve.engine import Engine  # noqa: PLC0415 - --help answers without loading these
-    from serve.reconstructor import opened  # noqa: PLC0415
+    from serve.drawings import drawings_of  # noqa: PLC0415 - --help answers without loading these
+    from serve.engine import Engine  # noqa: PLC0415
     from serve.server import run_server  # noqa: PLC0415
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     read = read_bundle(bundle)
-    engine = Engine(read, provider=device.provider, threads=device.threads)
-    reconstructor = opened(read, provider=device.provider, threads=device.threads)
+    engine = Engine(read, **asdict(device))
+    drawings = drawings_of(read, provider=device.provider, threads=device.threads)
+    logging.info("%s, labels by the %s route: %s", engine.precision, engine.route, engine.why)
     print(f"serving {read.name} on http://{host}:{port} (Ctrl-C stops)", flush=True)
-    run_server(engine, reconstructor, host, port, limits)
+    run_server(engine, drawings, host, port, limits)
+
+
+def verify(
+    bundle: Path,
+    /,
+    *,
+    provider: Literal["cpu", "cuda", "tensorrt"] = "cpu",
+    precision: str = "all",
+    threads: int = 0,
+    runs: int = 20,
+) -> None:
+    """Check a bundle on this device: its files, its graphs, its golden frames; and time it.
+
+    Ends with exit code 0 when all is as it was when the bundle was made. Otherwise the first
+    difference is said in one sentence, and the exit code is 2 for damaged files, 1 for the rest.
+
+    Parameters
+    ----------
+    bundle
+        A folder made by `roadshift export`.
+    provider
+        What runs it: the CPU, CUDA, or TensorRT through ONNX Runtime.
+    precision
+        Which of the bundle's precisions, with commas between them, or all.
+    threads
+        CPU threads for one call; 0: one a core.
+    runs
+        How often a frame is timed in each precision.
+    """
+    from serve.verify import check_device  # noqa: PLC0415 - --help answers without loading these
+
+    asked = [] if precision == "all" else [name.strip() for name in precision.split(",")]
+    if strange := [name for name in asked if name not in PRECISIONS]:
+        raise unknown("precision", strange[0], (*PRECISIONS, "all"))
+    read = read_bundle(bundle)
+    report = check_device(
+        read, provider=provider, precisions=asked or read.precisions, threads=threads, runs=runs
+    )
+    print(f"the {len(read.files)} files of {read.folder} are those that were checked")
+    print(report.text())

@@ -9,6 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from serve.admission import Tallies
+from serve.engine import Engine
 from serve.graph import Graph, TensorSpec
 from serve.inference_protocol import ModelSpec
 
@@ -21,21 +22,23 @@ def model_spec(graph: Graph) -> ModelSpec:
     return ModelSpec(graph.name, VERSION, graph.inputs, graph.outputs)
 
 
-def metadata(model: ModelSpec) -> dict[str, Any]:
-    """The protocol's model metadata."""
+def metadata(graph: Graph) -> dict[str, Any]:
+    """The protocol's model metadata, and beside it what the model runs in."""
     return {
-        "name": model.name,
-        "versions": [model.version],
+        "name": graph.name,
+        "versions": [VERSION],
         "platform": "onnx_onnxv1",
-        "inputs": [_tensor(spec) for spec in model.inputs],
-        "outputs": [_tensor(spec) for spec in model.outputs],
+        "inputs": [_tensor(spec) for spec in graph.inputs],
+        "outputs": [_tensor(spec) for spec in graph.outputs],
+        "parameters": _how(graph),
     }
 
 
 def config(graph: Graph) -> dict[str, Any]:
-    """Triton's model configuration, with the classes and their colours as parameters."""
+    """Triton's model configuration; classes, colours and what it runs in are its parameters."""
     bundle = graph.bundle
-    parameters = {"classes": bundle.classes, "palette": bundle.palette}
+    listed = {"classes": bundle.classes, "palette": bundle.palette}
+    parameters = {key: json.dumps(value) for key, value in listed.items()} | _how(graph)
     return {
         "name": graph.name,
         "platform": "onnxruntime_onnx",
@@ -43,9 +46,7 @@ def config(graph: Graph) -> dict[str, Any]:
         "max_batch_size": 0,
         "input": [_config_tensor(spec) for spec in graph.inputs],
         "output": [_config_tensor(spec) for spec in graph.outputs],
-        "parameters": {
-            key: {"string_value": json.dumps(value)} for key, value in parameters.items()
-        },
+        "parameters": {key: {"string_value": value} for key, value in parameters.items()},
     }
 
 
@@ -54,12 +55,13 @@ def statistics(models: Iterable[tuple[ModelSpec, Tallies]]) -> dict[str, Any]:
     return {"model_stats": [_statistics(model, tallies) for model, tallies in models]}
 
 
-def page(models: Sequence[ModelSpec], classes: tuple[str, ...], palette: Any) -> str:
+def page(graphs: Sequence[Graph]) -> str:
     """HTML: how to call this server, the segmentor first, and the classes with their colours."""
-    model, *others = models
+    model, *others = graphs
+    classes, palette = model.bundle.classes, model.bundle.palette
     drawn = "".join(
         f"""
-<p>The image that a label map (labels, UINT8 [N,H,W]) stands for:
+<p>{other.about}:
 <a href="/v2/models/{other.name}">/v2/models/{other.name}</a></p>"""
         for other in others
     )
@@ -81,6 +83,11 @@ def page(models: Sequence[ModelSpec], classes: tuple[str, ...], palette: Any) ->
 (input: image, UINT8 [N,H,W,3], RGB).</p>{drawn}
 <ol start="0" style="list-style:none">{rows}</ol>
 """
+
+
+def _how(graph: Graph) -> dict[str, str]:
+    how = {"precision": graph.precision, "provider": graph.provider}
+    return how | ({"route": graph.route} if isinstance(graph, Engine) else {})
 
 
 def _statistics(model: ModelSpec, tallies: Tallies) -> dict[str, Any]:

@@ -7,13 +7,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from export.bundle import Bundle
 from roadshift import Failure, UserError
+from serve.runtime import Runtime
 from serve.sessions import Sessions
 
-DATATYPES = {"tensor(uint8)": "UINT8", "tensor(float)": "FP32"}
+DATATYPES: dict[int, str] = {onnx.TensorProto.UINT8: "UINT8", onnx.TensorProto.FLOAT: "FP32"}
 
 
 class TensorSpec(NamedTuple):
@@ -32,8 +34,10 @@ class Graph(ABC):
     not there or does not start, or the graph is another one than it should be.
     """
 
-    file: ClassVar[str]
+    file: str
     """The bundle's file."""
+    precision: str = "fp32"
+    """What the file computes in."""
     given: ClassVar[tuple[str, str]]
     """Name and datatype of the one input."""
     answers: ClassVar[frozenset[tuple[str, str]]]
@@ -42,15 +46,17 @@ class Graph(ABC):
     """What the shape of the input has after [n,h,w]."""
     takes: ClassVar[str]
     """What the input is, for people."""
+    about: ClassVar[str]
+    """What it is for, for people."""
     golden_text: ClassVar[str]
     """A sentence around what `check_golden` returns, for people."""
 
     def __init__(self, bundle: Bundle, *, provider: str = "cpu", threads: int = 0) -> None:
-        self.bundle = bundle
-        self._sessions = Sessions(bundle, self.file, provider, threads)
-        whole = self._sessions.whole
-        self.inputs = tuple(map(_spec, whole.get_inputs()))
-        self.outputs = tuple(map(_spec, whole.get_outputs()))
+        self.bundle, self.provider, self.threads = bundle, provider, threads
+        self.sessions = Sessions(bundle, self.file, Runtime(provider, threads))
+        graph = self.sessions.read().graph
+        self.inputs = tuple(map(_spec, graph.input))
+        self.outputs = tuple(map(_spec, graph.output))
         given, answers = (
             {(spec.name, spec.datatype) for spec in specs} for specs in (self.inputs, self.outputs)
         )
@@ -60,6 +66,20 @@ class Graph(ABC):
                 f"{_listing(given)}; wanted {_listing(self.answers)} of {_listing([self.given])}: "
                 "export the run again"
             )
+        sizes = self.inputs[0].shape[1:3]
+        if sizes not in ((-1, -1), bundle.size):
+            raise Failure(
+                f"{self.file} of bundle {bundle.folder} takes {self.takes} of {_hxw(sizes)}, and "
+                f"its manifest says {_hxw(bundle.size) if bundle.size else 'any size'}: export the "
+                "run again"
+            )
+        # A device that does not start should say so now, not at the first frame.
+        self.sessions.open(self.first)
+
+    @property
+    @abstractmethod
+    def first(self) -> tuple[str, ...]:
+        """The outputs of the graph that are asked for most: they are made ready at once."""
 
     @property
     @abstractmethod
@@ -99,9 +119,10 @@ class Graph(ABC):
         Raises UserError for an input that does not fit, Failure when the device gives up.
         """
         self.check(values.shape)
-        session = self._sessions.giving(wanted)
         try:
-            found = session.run(list(wanted), {self.inputs[0].name: values})
+            found = self.sessions.run(values, wanted)
+        except Failure:
+            raise
         except Exception as error:  # ONNX Runtime's errors have no base class of their own
             raise Failure(
                 f"the engine failed on {self.takes} of shape {list(values.shape)}: {error}"
@@ -109,7 +130,7 @@ class Graph(ABC):
         return dict(zip(wanted, found, strict=True))
 
 
-def _hxw(size: tuple[int, int]) -> str:
+def _hxw(size: Sequence[int]) -> str:
     return f"{size[0]}x{size[1]}"
 
 
@@ -117,6 +138,8 @@ def _listing(tensors: Iterable[tuple[str, str]]) -> str:
     return ", ".join(f"{name} {datatype}" for name, datatype in sorted(tensors))
 
 
-def _spec(value: Any) -> TensorSpec:
-    shape = tuple(size if isinstance(size, int) else -1 for size in value.shape)
-    return TensorSpec(value.name, DATATYPES.get(str(value.type), str(value.type)), shape)
+def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
+    tensor = value.type.tensor_type
+    datatype = DATATYPES.get(tensor.elem_type) or onnx.TensorProto.DataType.Name(tensor.elem_type)
+    shape = (axis.dim_value if axis.HasField("dim_value") else -1 for axis in tensor.shape.dim)
+    return TensorSpec(value.name, datatype, tuple(shape))

@@ -18,6 +18,10 @@ def prune(model: bytes, wanted: Collection[str]) -> bytes:
 
     Raises ValueError for a graph without such an output.
     """
-    whole = onnx.load_from_string(model)
-    inputs = [value.name for value in whole.graph.input]
-    return Extractor(whole).extract_model(inputs, list(wanted)).SerializeToString()
+    return pruned(onnx.load_from_string(model), wanted).SerializeToString()
+
+
+def pruned(model: onnx.ModelProto, wanted: Collection[str]) -> onnx.ModelProto:
+    """Like `prune`, of a model that is read already; that one stays as it is."""
+    inputs = [value.name for value in model.graph.input]
+    return Extractor(model).extract_model(inputs, list(wanted))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 
 import uvicorn
 
 from roadshift import Failure, UserError
 from serve.app import build_app
 from serve.engine import Engine
+from serve.graph import Graph
 from serve.limits import Limits
-from serve.reconstructor import Reconstructor
 
 GRACE_SECONDS = 30
 """How long requests under way may take after the signal to stop."""
@@ -24,13 +25,13 @@ class Server:
         engine: Engine,
         bound: socket.socket,
         limits: Limits,
-        reconstructor: Reconstructor | None = None,
+        drawings: Sequence[Graph] = (),
     ) -> None:
         self.bound = bound
         self.failure: Exception | None = None
         self.uvicorn = uvicorn.Server(
             uvicorn.Config(
-                build_app(engine, reconstructor, limits=limits, on_failure=self._stop),
+                build_app(engine, drawings, limits=limits, on_failure=self._stop),
                 log_level="warning",
                 server_header=False,
                 timeout_graceful_shutdown=GRACE_SECONDS,
@@ -73,8 +74,8 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def run_server(
-    engine: Engine, reconstructor: Reconstructor | None, host: str, port: int, limits: Limits
+    engine: Engine, drawings: Sequence[Graph], host: str, port: int, limits: Limits
 ) -> None:
     """Serves them on that address until SIGINT or SIGTERM."""
     with bind(host, port) as bound:
-        Server(engine, bound, limits, reconstructor).run()
+        Server(engine, bound, limits, drawings).run()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -19,7 +19,6 @@ from serve.engine import Engine
 from serve.graph import Graph
 from serve.inference_protocol import ModelSpec
 from serve.limits import Limits, Refusal
-from serve.reconstructor import Reconstructor
 
 
 class Model(NamedTuple):
@@ -36,11 +35,13 @@ class Service:
     `unready` says why it is not ready, or is None.
     """
 
-    def __init__(self, engine: Engine, reconstructor: Reconstructor | None, limits: Limits) -> None:
+    def __init__(self, engine: Engine, drawings: Sequence[Graph], limits: Limits) -> None:
         self.engine = engine
         self.limits = limits
-        graphs: list[Graph] = [engine] if reconstructor is None else [engine, reconstructor]
-        self.models = {g.name: Model(g, describe.model_spec(g), Tallies()) for g in graphs}
+        self.models = {
+            graph.name: Model(graph, describe.model_spec(graph), Tallies())
+            for graph in (engine, *drawings)
+        }
         self.segmentor = self.models[engine.name]
         self.admission = Admission(limits.waiting)
         self.unready: str | None = "the golden frames have not been checked yet"

@@ -100,7 +100,7 @@ def tiny():
         return Frames("folder:street", count, read, labelled)
 
     def graph(deployed: Deployed, size=None) -> bytes:
-        return to_onnx(deployed.eval(), size, {}).SerializeToString()
+        return to_onnx(deployed.eval(), size).SerializeToString()
 
     def subject(segmentor: Segmentor, work_size=None) -> Subject:
         return Subject(segmentor=segmentor.eval(), work_size=work_size, classes=CLASSES)

@@ -12,7 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.bundle import Bundle, Golden, check_destination, read_bundle, write_bundle
+from export.bundle import (
+    RECONSTRUCTOR,
+    TRANSLATOR,
+    Bundle,
+    Golden,
+    check_destination,
+    read_bundle,
+    write_bundle,
+)
 from roadshift import Failure, UserError
 
 GOLDEN = [
@@ -28,11 +36,13 @@ def manifest(folder: Path, **other) -> Bundle:
         "palette": ((128, 64, 128), (70, 130, 180)),
         "size": None,
         "min_size": (33, 33),
-        "precision": "fp32",
+        "precisions": ("fp32",),
+        "align_corners": False,
+        "route": "exact",
         "opset": 18,
         "provenance": {"method": "source_only", "work_size": [128, 256]},
         "scores": {"toytown:camera": {"miou": 51.5}},
-        "checks": {"min_agreement": 0.999},
+        "checks": {"precisions": {"fp32": {"min_agreement": 0.999}}},
         "files": {},
     }
     return Bundle(**{**values, **other})
@@ -138,11 +148,11 @@ def test_another_kind_of_json(folder: Path, text: str) -> None:
 
 
 def test_another_format(folder: Path) -> None:
-    rewrite(folder, format=2)
-    with pytest.raises(UserError, match=r"has format 2 .* reads format 1: install a newer one"):
+    rewrite(folder, format=3)
+    with pytest.raises(UserError, match=r"has format 3 .* reads format 2: install a newer one"):
         read_bundle(folder)
-    rewrite(folder, format=0)
-    with pytest.raises(UserError, match=r"has format 0 .* export the run again"):
+    rewrite(folder, format=1)
+    with pytest.raises(UserError, match=r"has format 1 .* export the run again"):
         read_bundle(folder)
 
 
@@ -167,12 +177,20 @@ def test_a_changed_manifest(folder: Path) -> None:
         ("size", "64x64"),
         ("min_size", None),
         ("min_size", [True, True]),
-        ("precision", 32),
+        ("precisions", "fp32"),
+        ("precisions", []),
+        ("precisions", ["int8"]),
+        ("precisions", ["fp32", "int4"]),
+        ("precisions", ["fp32", "int8", "fp16"]),
+        ("align_corners", 1),
+        ("route", "fast"),
         ("opset", "18"),
         ("provenance", []),
         ("scores", None),
         ("checks", {}),
-        ("checks", {"min_agreement": 2}),
+        ("checks", {"precisions": {"fp32": {"min_agreement": 2}}}),
+        ("checks", {"precisions": {"fp32": 0.9}}),
+        ("checks", {"precisions": {"fp32": {}}}),
         ("files", {"segmentor.onnx": 1}),
     ],
 )
@@ -215,44 +233,73 @@ def test_what_every_bundle_holds(folder: Path, name: str) -> None:
 
 
 REBUILT = [np.full((4, 6, 3), 50 + i, np.uint8) for i in range(3)]
+FP32 = {"precisions": {"fp32": {"min_agreement": 0.999}}}
 
 
-def write_rebuilt(folder: Path, rebuilt=REBUILT, **other) -> Bundle:
-    checks = {"min_agreement": 0.999, "reconstructor": {"min_psnr": 40.0}}
-    contents = {"segmentor.onnx": b"graph", "reconstructor.onnx": b"drawing"}
-    return write_bundle(manifest(folder, checks=checks, **other), contents, GOLDEN, rebuilt)
+def write_drawn(folder: Path, graph="reconstructor", how="rebuilt", drawn=REBUILT) -> Bundle:
+    bundle = manifest(folder, checks=FP32 | {graph: {"min_psnr": 40.0}})
+    contents = {"segmentor.onnx": b"graph", f"{graph}.onnx": b"drawing"}
+    return write_bundle(bundle, contents, GOLDEN, {how: drawn})
 
 
-def test_a_reconstructor_and_its_golden_images_are_read(tmp_path: Path, folder: Path) -> None:
-    assert not read_bundle(folder).has_reconstructor
-    with pytest.raises(UserError, match=r"has no 'golden/0.rebuilt.png'"):
-        read_bundle(folder).golden_rebuilt()
-    bundle = write_rebuilt(tmp_path / "b")
+def test_what_a_reconstructor_drew_is_read(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(UserError, match=r"has no 'reconstructor.onnx'"):
+        read_bundle(folder).golden_drawn(RECONSTRUCTOR)
+    bundle = write_drawn(tmp_path / "b")
     assert read_bundle(tmp_path / "b") == bundle
-    assert bundle.has_reconstructor
-    assert len(bundle.golden()) == len(bundle.golden_rebuilt()) == 3
-    for found, golden, image in zip(bundle.golden_rebuilt(), GOLDEN, REBUILT, strict=True):
-        assert np.array_equal(found.labels, golden.labels)
-        assert np.array_equal(found.image, image)
+    found = bundle.golden_drawn(RECONSTRUCTOR)
+    for one, golden, image in zip(found, GOLDEN, REBUILT, strict=True):
+        assert np.array_equal(one.given, golden.labels)
+        assert np.array_equal(one.image, image)
 
 
-def test_a_bundle_of_an_earlier_roadshift_is_read(folder: Path) -> None:
-    """The number did not change: whoever knows no reconstructor leaves its files alone."""
-    assert json.loads((folder / "bundle.json").read_text())["format"] == 1
-    assert read_bundle(folder).name == "street"
+def test_what_a_translator_drew_is_read(tmp_path: Path) -> None:
+    bundle = write_drawn(tmp_path / "b", "translator", "translated")
+    for one, golden, image in zip(bundle.golden_drawn(TRANSLATOR), GOLDEN, REBUILT, strict=True):
+        assert np.array_equal(one.given, golden.image)
+        assert np.array_equal(one.image, image)
 
 
-def test_what_every_bundle_with_a_reconstructor_holds(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"lists no golden/2.rebuilt.png"):
-        write_rebuilt(tmp_path / "b", REBUILT[:2])
-    write_rebuilt(tmp_path / "b")
-    rewrite(tmp_path / "b", checks={"min_agreement": 0.999})
-    with pytest.raises(UserError, match="checks a reconstructor, or lists one, but not both"):
+@pytest.mark.parametrize(
+    ("graph", "how"), [("reconstructor", "rebuilt"), ("translator", "translated")]
+)
+def test_what_every_bundle_with_a_graph_that_draws_holds(tmp_path: Path, graph, how) -> None:
+    write_drawn(tmp_path / "b", graph, how)
+    files = json.loads((tmp_path / "b/bundle.json").read_text())["files"]
+    del files[f"golden/2.{how}.png"]
+    rewrite(tmp_path / "b", files=files)
+    with pytest.raises(UserError, match=rf"lists no golden/2.{how}.png"):
+        read_bundle(tmp_path / "b")
+    rewrite(tmp_path / "b", checks=FP32)
+    with pytest.raises(UserError, match=f"checks a {graph}, or lists one, but not both"):
         read_bundle(tmp_path / "b")
     for wrong in ({}, {"min_psnr": "high"}, None):
-        rewrite(tmp_path / "b", checks={"min_agreement": 0.999, "reconstructor": wrong})
+        rewrite(tmp_path / "b", checks=FP32 | {graph: wrong})
         with pytest.raises(UserError, match="has a wrong 'checks'"):
             read_bundle(tmp_path / "b")
+
+
+def test_lower_precisions_lie_beside_the_first(tmp_path: Path, folder: Path) -> None:
+    int8 = {"int8": {"min_agreement": 0.9}}
+    bundle = manifest(
+        tmp_path / "b",
+        precisions=("fp32", "int8"),
+        checks={"precisions": FP32["precisions"] | int8},
+    )
+    with pytest.raises(UserError, match=r"lists no segmentor.int8.onnx"):
+        write_bundle(bundle, {"segmentor.onnx": b"graph"}, GOLDEN)
+    contents = {"segmentor.onnx": b"graph", "segmentor.int8.onnx": b"small"}
+    read = read_bundle(write_bundle(bundle, contents, GOLDEN).folder)
+    assert read.segmentor("fp32") == "segmentor.onnx"
+    assert read.path(read.segmentor("int8")).read_bytes() == b"small"
+    assert (read.min_agreement("fp32"), read.min_agreement("int8")) == (0.999, 0.9)
+    with pytest.raises(UserError, match=r"precisions fp32, int8, no fp16: .* --precision fp16"):
+        read.segmentor("fp16")
+    with pytest.raises(UserError, match="unknown precision 'int4'"):
+        read.segmentor("int4")
+    rewrite(folder, checks={"precisions": FP32["precisions"] | int8})
+    with pytest.raises(UserError, match="lists other precisions than were checked"):
+        read_bundle(folder)
 
 
 def test_asking_for_a_file_that_it_has_not(folder: Path) -> None:

@@ -25,7 +25,10 @@ def test_a_run_becomes_a_bundle(run, tmp_path, capsys) -> None:
     cli.export(folder, out=tmp_path / "b", size="64x128", data="toytown:camera#val", count=1)
     bundle = read_bundle(tmp_path / "b")
     assert asked == [(folder, "last")]
-    assert (bundle.size, bundle.checks["frames"]) == ((64, 128), "toytown:camera#val")
+    assert (bundle.size, bundle.checks["precisions"]["fp32"]["frames"]) == (
+        (64, 128),
+        "toytown:camera#val",
+    )
     shown = capsys.readouterr().out
     assert "64x128" in shown
     assert "+0.000" in shown
@@ -44,9 +47,9 @@ def test_what_is_compared_on(run, tmp_path, monkeypatch, flags, spec, labelled) 
     class StopHereError(Exception):
         """Enough was seen."""
 
-    def make(saved, frames, out, *, size):
+    def make(saved, frames, out, *, size, lowering, say):
         assert (frames.spec, frames.labelled, frames.count) == (spec, labelled, 2)
-        assert size is None
+        assert (size, lowering) == (None, None)
         raise StopHereError
 
     monkeypatch.setattr(cli, "make_bundle", make)

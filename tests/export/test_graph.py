@@ -11,7 +11,7 @@ from torch import nn
 
 from adapt.networks.segmentor import Segmented
 from export.graph import Deployed, check_graph, smallest_size, to_onnx
-from export.onnx_file import OPSET, TRACED
+from export.onnx_file import OPSET, TRACED, describe
 from roadshift import Failure, UserError
 
 
@@ -80,7 +80,7 @@ def test_adaptive_pooling_is_refused_where_it_would_be_wrong(tiny) -> None:
     segmentor = tiny.Centres()
     segmentor.head = Pooled(segmentor.head, 3)
     with pytest.raises(Failure, match=r"pools adaptively to \(3, 3\), .*give --size HxW"):
-        to_onnx(Deployed(segmentor, None).eval(), None, {})
+        to_onnx(Deployed(segmentor, None).eval(), None)
     graph = tiny.graph(Deployed(segmentor, None), (24, 24))
     with torch.inference_mode():
         wanted = Deployed(segmentor, None)(torch.from_numpy(noise(1, 24, 24, 3))).labels
@@ -98,7 +98,8 @@ def test_the_file_holds_what_is_needed_and_nothing_else(tiny) -> None:
             return Segmented(super().forward(x).logits, self.aux(self.features(x)))
 
     about = {"classes": ["road"], "provenance": {"steps": 7}}
-    model = to_onnx(Deployed(Heavy(), None).eval(), None, about)
+    model = to_onnx(Deployed(Heavy(), None).eval(), None)
+    describe(model, about)
     assert {p.key: json.loads(p.value) for p in model.metadata_props} == about
     content = model.SerializeToString()
     assert __file__.encode() not in content
@@ -113,13 +114,13 @@ def test_what_torch_cannot_export_is_one_sentence(tiny) -> None:
             return super().forward(x if x.mean() > 0.5 else 1 - x)
 
     with pytest.raises(Failure, match=r"^torch could not export the network to ONNX: ") as error:
-        to_onnx(Deployed(Moody(), None).eval(), None, {})
+        to_onnx(Deployed(Moody(), None).eval(), None)
     assert "\n" not in str(error.value)
 
 
 def test_a_size_below_the_smallest(tiny) -> None:
     with pytest.raises(UserError, match=r"--size is 15x64 .* takes frames from 16x16 on"):
-        to_onnx(Deployed(tiny.Centres(), None), (15, 64), {})
+        to_onnx(Deployed(tiny.Centres(), None), (15, 64))
 
 
 def test_with_a_work_size_small_frames_are_enlarged_anyway(tiny) -> None:

@@ -41,10 +41,12 @@ def road(request, tiny, tmp_path_factory) -> Iterator[tuple[checkpoint.SavedRun,
 
 def test_both_graphs_are_verified_at_several_sizes(road) -> None:
     _, bundle = road
-    assert bundle.has_reconstructor
-    assert bundle.checks["passed"]
+    assert bundle.checks["precisions"]["fp32"]["passed"]
+    assert bundle.checks["translator"]["passed"]
     assert bundle.checks["reconstructor"]["passed"]
-    assert len(bundle.checks["sizes"]) == len(bundle.checks["reconstructor"]["sizes"]) >= 3
+    sizes = bundle.checks["precisions"]["fp32"]["sizes"]
+    assert len(sizes) == len(bundle.checks["translator"]["sizes"])
+    assert len(sizes) == len(bundle.checks["reconstructor"]["sizes"]) >= 3
     assert bundle.provenance["translator"] == {"width": 4, "blocks": 1}
     assert "translates them into the source's colours" in bundle.path("report.md").read_text()
 

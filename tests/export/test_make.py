@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -10,12 +11,16 @@ import pytest
 import torch
 
 from adapt.networks.segmentor import Normalise
-from export import make
-from export.bundle import read_bundle
+from export import exported
+from export.bundle import RECONSTRUCTOR, Bundle, read_bundle
 from export.graph import Deployed
 from export.make import make_bundle
 from export.reconstructor import Rebuilding
 from roadshift import Failure, UserError
+
+
+def sizes_of(bundle: Bundle) -> list[dict]:
+    return bundle.checks["precisions"]["fp32"]["sizes"]
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +33,10 @@ def test_what_is_written_is_read(made, tiny) -> None:
     bundle = read_bundle(made.folder)
     assert bundle == made
     assert (bundle.name, bundle.size, bundle.min_size) == ("My-street", None, (16, 16))
-    assert (bundle.classes, bundle.precision, bundle.opset) == (tiny.classes, "fp32", 18)
-    assert bundle.checks["min_agreement"] == 0.999
-    assert [c["size"] for c in bundle.checks["sizes"]] == [[45, 75], [33, 57], [58, 51], [16, 16]]
+    assert (bundle.classes, bundle.precisions, bundle.opset) == (tiny.classes, ("fp32",), 18)
+    assert bundle.min_agreement("fp32") == 0.999
+    assert (bundle.align_corners, bundle.route) == (False, "exact")
+    assert [c["size"] for c in sizes_of(bundle)] == [[45, 75], [33, 57], [58, 51], [16, 16]]
 
 
 def test_where_it_comes_from(made) -> None:
@@ -81,22 +87,22 @@ def test_the_report_says_what_was_and_what_was_not_checked(made) -> None:
         "`tiny` trained by `source_only` from `toytown:game` to `toytown:camera`: 7 steps, seed 3",
         "every size from 16x16 on, normalises RGB by mean (0.485, 0.456, 0.406)",
         "**Verification: passed.**",
-        "| 58x51 | 3 |",
+        "| fp32 | 58x51 | 3 |",
         "mIoU graph is that of the graph's labels against torch's",
         "## Not checked",
-        "TensorRT, a GPU",
+        "TensorRT and a GPU: neither was run",
         "| toytown:camera#val | 41.50 |",
     ):
         assert wanted in text
     rows = [line.count("|") for line in text.splitlines() if line.startswith("| ")]
-    assert set(rows[:6]) == {14}
+    assert set(rows[:6]) == {15}
 
 
 def test_one_size_with_labels(tiny, tmp_path) -> None:
     saved = tiny.saved(tiny.Corners(Normalise.caffe()), (24, 40))
     bundle = make_bundle(saved, tiny.frames(labelled=True), tmp_path / "b", size=(32, 64))
     assert bundle.size == bundle.min_size == (32, 64)
-    (check,) = bundle.checks["sizes"]
+    (check,) = sizes_of(bundle)
     assert check["size"] == [32, 64]
     assert check["miou_torch"] == pytest.approx(check["miou_graph"], abs=0.05)
     assert {g.labels.shape for g in bundle.golden()} == {(32, 64)}
@@ -115,7 +121,7 @@ def test_a_graph_that_is_not_the_network_becomes_no_bundle(
 
     shutil.copytree(made.folder, tmp_path / "b")
     before = read_bundle(tmp_path / "b")
-    monkeypatch.setattr(make, "Deployed", Wrong)
+    monkeypatch.setattr(exported, "Deployed", Wrong)
     with pytest.raises(Failure) as error:
         make_bundle(tiny.saved(tiny.Centres()), tiny.frames(), tmp_path / "b", size=None)
     text = str(error.value)
@@ -136,7 +142,7 @@ def test_frames_below_the_smallest_size(tiny, tmp_path) -> None:
 
 def test_a_wrong_destination_is_found_before_the_work(tiny, tmp_path, monkeypatch) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    monkeypatch.setattr(make, "to_onnx", None)
+    monkeypatch.setattr(exported, "to_onnx", None)
     with pytest.raises(UserError, match=r"notes\.txt"):
         make_bundle(tiny.saved(tiny.Centres()), tiny.frames(), tmp_path, size=None)
 
@@ -151,16 +157,16 @@ def with_reconstructor(tiny, tmp_path_factory):
 def test_a_reconstructor_is_written_beside_the_segmentor(with_reconstructor, made) -> None:
     bundle = read_bundle(with_reconstructor.folder)
     assert bundle == with_reconstructor
-    assert bundle.has_reconstructor
-    assert not made.has_reconstructor
+    assert "reconstructor.onnx" in bundle.files
+    assert "reconstructor.onnx" not in made.files
     assert "reconstructor" not in made.checks
     assert bundle.min_size == (32, 32)  # the larger of the two networks'
     checks = bundle.checks["reconstructor"]
     assert checks["passed"]
     assert checks["min_psnr"] == 40
-    sizes = [c["size"] for c in bundle.checks["sizes"]]
+    sizes = [c["size"] for c in sizes_of(bundle)]
     assert [c["size"] for c in checks["sizes"]] == sizes == [[45, 75], [33, 57], [58, 51], [32, 32]]
-    assert all(c["maps"] == 4 for c in checks["sizes"])
+    assert all(c["pictures"] == 4 for c in checks["sizes"])
     text = bundle.path("report.md").read_text()
     assert "## The reconstructor" in text
     assert "| 58x51 | 4 | 0.0000% |" in text
@@ -171,7 +177,7 @@ def test_the_golden_rebuilt_images_come_out_of_the_file(with_reconstructor, tiny
         with_reconstructor.path("reconstructor.onnx"), providers=["CPUExecutionProvider"]
     )
     module = Rebuilding(tiny.reconstructor(), None)
-    golden = with_reconstructor.golden_rebuilt()
+    golden = with_reconstructor.golden_drawn(RECONSTRUCTOR)
     assert len(golden) == 3
     for frame, (labels, image) in zip(with_reconstructor.golden(), golden, strict=True):
         assert np.array_equal(labels, frame.labels)
@@ -187,21 +193,22 @@ def test_a_reconstructor_of_one_size(tiny, tmp_path) -> None:
     bundle = make_bundle(saved, tiny.frames(), tmp_path / "b", size=(32, 64))
     (check,) = bundle.checks["reconstructor"]["sizes"]
     assert check["size"] == [32, 64]
-    assert {g.image.shape for g in bundle.golden_rebuilt()} == {(32, 64, 3)}
+    assert {g.image.shape for g in bundle.golden_drawn(RECONSTRUCTOR)} == {(32, 64, 3)}
 
 
 def test_a_wrong_reconstructor_becomes_no_bundle(tiny, tmp_path, monkeypatch) -> None:
     """Red and blue are swapped in the graph only."""
-    to_onnx = make.reconstructor.to_onnx
+    to_onnx = exported.drawing.to_onnx
 
     class Swapped(Rebuilding):
         def forward(self, labels):
             return super().forward(labels).flip(3)
 
-    def planted(module, *rest):
-        return to_onnx(Swapped(module.reconstructor, module.work_size).eval(), *rest)
+    def planted(one, size):
+        wrong = Swapped(one.module.reconstructor, one.module.work_size).eval()
+        return to_onnx(replace(one, module=wrong), size)
 
-    monkeypatch.setattr(make.reconstructor, "to_onnx", planted)
+    monkeypatch.setattr(exported.drawing, "to_onnx", planted)
     saved = tiny.saved(tiny.Centres(), None, tiny.reconstructor())
     with pytest.raises(
         Failure, match=r"at 45x75 the reconstructor's images differ by .* No bundle"

@@ -8,7 +8,8 @@ from adapt.networks import build
 from adapt.networks.image_generator import Translator
 from adapt.networks.translated import Translated
 from export.graph import Deployed, smallest_size
-from export.verify import OnnxRuntime, golden_frames, sizes_to_check, verify
+from export.trial import Trial, sizes_to_check
+from export.verify import Candidate, OnnxRuntime, golden_frames, verify
 
 
 @pytest.fixture
@@ -37,6 +38,7 @@ def test_it_is_exported_for_every_size(tiny, name, translated) -> None:
     sizes = sizes_to_check((45, 75), smallest_size(segmentor, None))
     graph = OnnxRuntime(tiny.graph(Deployed(segmentor, None)))
     frames = tiny.frames()
-    result = verify(subject, graph, frames, sizes, golden_frames(subject, frames, None))
+    trial = Trial(frames=frames, sizes=sizes, golden=golden_frames(subject, frames, None))
+    (result,) = verify(subject, [Candidate(precision="fp32", runner=graph)], trial)
     assert result.reasons == ()
     assert len(sizes) >= 3

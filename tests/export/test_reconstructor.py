@@ -6,8 +6,9 @@ import onnxruntime
 import pytest
 import torch
 
+from export.drawing import to_onnx
 from export.onnx_file import OPSET
-from export.reconstructor import Rebuilding, smallest_size, to_onnx
+from export.reconstructor import Rebuilding, drawing
 from roadshift import UserError
 
 
@@ -28,14 +29,13 @@ def maps(*shape: int) -> np.ndarray:
     ("work_size", "only"), [(None, None), ((48, 64), None), ((48, 64), (33, 47))]
 )
 def test_the_graph_draws_what_the_module_draws(tiny, work_size, only) -> None:
-    module = Rebuilding(tiny.reconstructor(), work_size).eval()
-    graph = to_onnx(module, only, {}).SerializeToString()
+    one = drawing(tiny.reconstructor(), work_size)
+    graph = to_onnx(one, only).SerializeToString()
     for height, width in [only] if only else [(32, 32), (33, 47), (64, 128), (50, 39)]:
         for n in (1, 2, 3):
             labels = maps(n, height, width)
             image = run(graph, labels)
-            with torch.inference_mode():
-                wanted = module(torch.from_numpy(labels)).numpy()
+            wanted = one(labels)
             assert (image.shape, image.dtype) == ((n, height, width, 3), np.uint8)
             assert np.abs(image.astype(int) - wanted).max() <= 1
             assert wanted.std() > 5
@@ -72,7 +72,7 @@ def test_labels_are_resized_to_the_nearest_pixel(tiny) -> None:
 
 
 def test_the_interface_is_as_promised(tiny) -> None:
-    model = to_onnx(Rebuilding(tiny.reconstructor(), None).eval(), None, {"classes": ["road"]})
+    model = to_onnx(drawing(tiny.reconstructor(), None), None)
     (given,), (image,) = model.graph.input, model.graph.output
 
     def axes(value: onnx.ValueInfoProto) -> list[str | int]:
@@ -83,12 +83,11 @@ def test_the_interface_is_as_promised(tiny) -> None:
     assert (image.name, axes(image)) == ("image", ["n", "height", "width", 3])
     assert {v.type.tensor_type.elem_type for v in (given, image)} == {onnx.TensorProto.UINT8}
     assert model.opset_import[0].version == OPSET == 18
-    assert model.metadata_props[0].key == "classes"
 
 
 def test_a_size_below_the_smallest(tiny) -> None:
-    module = Rebuilding(tiny.reconstructor(), None)
-    assert smallest_size(module.reconstructor, None) == (32, 32)
-    assert smallest_size(module.reconstructor, (64, 64)) == (16, 16)
+    one = drawing(tiny.reconstructor(), None)
+    assert one.smallest == (32, 32)
+    assert drawing(tiny.reconstructor(), (64, 64)).smallest == (16, 16)
     with pytest.raises(UserError, match=r"--size is 31x64 and this reconstructor .* 32x32 on"):
-        to_onnx(module, (31, 64), {})
+        to_onnx(one, (31, 64))

@@ -9,11 +9,14 @@ from torch.nn.functional import interpolate
 
 from adapt.evaluate import logits_of
 from adapt.networks.segmentor import Normalise
-from export.compare import Comparison, SizeCheck, Wanted, answer_of
+from export.compare import Comparison, MarginShare, SizeCheck, Wanted, answer_of
 from export.frames import Frame, Frames
 from export.graph import Answer, Deployed
+from export.limits import budget_reasons, exact_reasons
 from export.onnx_file import TRACED
-from export.verify import OnnxRuntime, golden_frames, sizes_to_check, verify
+from export.precision.search import Budget
+from export.trial import Trial, sizes_to_check
+from export.verify import Candidate, OnnxRuntime, golden_frames, verify
 from roadshift import Failure, UserError
 
 SIZES = ((45, 75), (33, 61), (58, 49))
@@ -22,7 +25,9 @@ SIZES = ((45, 75), (33, 61), (58, 49))
 def check(subject, graph, frames, sizes=SIZES):
     """`graph` is a file's content, or a module that stands for what it would answer."""
     runner = OnnxRuntime(graph) if isinstance(graph, bytes) else InTorch(graph)
-    return verify(subject, runner, frames, sizes, golden_frames(subject, frames, None))
+    trial = Trial(frames=frames, sizes=sizes, golden=golden_frames(subject, frames, None))
+    (result,) = verify(subject, [Candidate(precision="fp32", runner=runner)], trial)
+    return result
 
 
 class InTorch:
@@ -48,7 +53,9 @@ def test_the_networks_own_graph_passes(tiny, centres) -> None:
         assert c.clear_agreement == 1
         assert c.clear_share > 0.999
         assert c.miou_between > 99.9
-        assert c.miou_torch is c.miou_graph is c.worst_class_change is None
+        assert c.miou_torch is c.miou_graph is c.class_drop is c.worst_class is None
+        assert sum(m.share for m in c.margins) == pytest.approx(1)
+        assert {m.agreement for m in c.margins[1:]} <= {1.0, None}
     assert result.golden_agreement >= 0.999
     assert result.values()["min_agreement"] == 0.999
 
@@ -62,7 +69,8 @@ def test_labels_give_the_change_of_the_score(tiny, centres) -> None:
     (c,) = check(tiny.subject(tiny.Centres()), centres, frames, ((45, 75),)).sizes
     assert c.miou_torch == pytest.approx(c.miou_graph, abs=0.05)
     assert 5 < c.miou_torch < 60  # three classes, random labels
-    assert c.worst_class_change < 0.1
+    assert abs(c.class_drop) < 0.1
+    assert c.worst_class in tiny.classes
 
 
 class CornersFlipped(Deployed):
@@ -120,7 +128,7 @@ def test_a_planted_fault_is_caught(tiny, planted, work_size, reason) -> None:
     result = check(tiny.subject(tiny.Centres(), work_size), fault, tiny.frames())
     assert not result.passed
     for c in result.sizes:
-        assert [r for r in c.reasons if reason in r and f"at {c.size[0]}x{c.size[1]} " in r]
+        assert [r for r in exact_reasons(c) if reason in r and f"at {c.size[0]}x{c.size[1]} " in r]
 
 
 def test_flipped_corners_are_caught_the_other_way_round(tiny) -> None:
@@ -139,14 +147,16 @@ def test_a_golden_frame_that_comes_out_otherwise_is_caught(tiny, centres) -> Non
     subject = tiny.subject(tiny.Centres())
     golden = golden_frames(subject, tiny.frames(), None)
     golden[1].labels[:2] ^= 1
-    result = verify(subject, OnnxRuntime(centres), tiny.frames(), ((45, 75),), golden)
+    trial = Trial(frames=tiny.frames(), sizes=((45, 75),), golden=golden)
+    (result,) = verify(subject, [Candidate(precision="fp32", runner=OnnxRuntime(centres))], trial)
     assert result.reasons == ("95.556% of a golden frame's labels agree",)
 
 
 def test_a_graph_that_fails_at_a_size(tiny, fixed) -> None:
     subject = tiny.subject(tiny.Centres(), (24, 40))
     with pytest.raises(Failure, match=r"does not take 33x61 frames, which the network takes: "):
-        verify(subject, OnnxRuntime(fixed), tiny.frames(), SIZES[1:], [])
+        trial = Trial(frames=tiny.frames(), sizes=SIZES[1:], golden=[])
+        verify(subject, [Candidate(precision="fp32", runner=OnnxRuntime(fixed))], trial)
 
 
 def test_a_graph_that_is_none(tiny) -> None:
@@ -245,7 +255,17 @@ def test_the_numbers_of_a_comparison() -> None:
     assert c.miou_between == pytest.approx(100 * (2 / 3 + 5 / 6) / 2)
     assert c.miou_torch == 100.0
     assert c.miou_graph == pytest.approx(100 * (0 / 1 + 5 / 6) / 2)
-    assert c.worst_class_change == pytest.approx(100 / 6)
+    assert (c.class_drop, c.worst_class) == (100.0, "a")
+    assert c.miou_drop == pytest.approx(100 - 100 * (5 / 6) / 2)
+    empty = MarginShare(None, 0.0, None)
+    assert c.margins == (
+        empty._replace(below=0.1),
+        MarginShare(0.5, 2 / 8, 0.5),
+        empty._replace(below=1.0),
+        empty._replace(below=2.0),
+        MarginShare(4.0, 2 / 8, 1.0),
+        MarginShare(None, 4 / 8, 1.0),
+    )
 
 
 GOOD = SizeCheck(
@@ -260,10 +280,12 @@ GOOD = SizeCheck(
     clear_agreement=1.0,
     confidence_error=1,
     confidence_allowed=1,
+    margins=(),
     miou_between=100.0,
     miou_torch=50.0,
     miou_graph=50.0,
-    worst_class_change=0.0,
+    class_drop=0.0,
+    worst_class="road",
 )
 
 
@@ -293,5 +315,49 @@ GOOD = SizeCheck(
     ],
 )
 def test_each_limit_refuses_alone(wrong, reason) -> None:
-    assert GOOD.reasons == ()
-    assert replace(GOOD, **wrong).reasons == (reason,)
+    assert exact_reasons(GOOD) == ()
+    assert exact_reasons(replace(GOOD, **wrong)) == (reason,)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"miou_graph": 49.4}, "at 4x6 mIoU falls by 0.60 points (allowed 0.5)"),
+        ({"class_drop": 2.5}, "at 4x6 IoU of road falls by 2.50 points (allowed 2)"),
+        ({"logit_error_max": float("inf")}, "at 4x6 logits are NaN or infinite"),
+        (
+            {"miou_torch": None, "miou_graph": None, "class_drop": None, "agreement": 0.97},
+            "at 4x6 3.00% of the labels differ (allowed 2%)",
+        ),
+    ],
+)
+def test_each_limit_of_a_budget_refuses_alone(wrong, reason) -> None:
+    budget = Budget(max_miou_drop=0.5, max_class_drop=2.0, max_disagreement=2.0)
+    lossy = replace(GOOD, logit_error_max=1.0, agreement=0.9, clear_agreement=0.99, miou_graph=49.6)
+    assert exact_reasons(lossy)
+    assert budget_reasons(lossy, budget, (4, 6)) == ()
+    assert budget_reasons(replace(lossy, **wrong), budget, (4, 6)) == (reason,)
+    tiny = budget_reasons(replace(lossy, **wrong), budget, (40, 60))
+    assert tiny == ((reason,) if "infinite" in reason else ())
+
+
+def test_candidates_share_one_pass_of_the_network(tiny, centres) -> None:
+    class Counting(tiny.Centres):
+        calls = 0
+
+        def forward(self, x):
+            Counting.calls += 1
+            return super().forward(x)
+
+    subject = tiny.subject(Counting())
+    trial = Trial(
+        frames=tiny.frames(), sizes=((45, 75),), golden=golden_frames(subject, tiny.frames(), None)
+    )
+    before = Counting.calls
+    runner = OnnxRuntime(centres)
+    lossy = Candidate(precision="int8", runner=runner, reasons=lambda _: ("too much",))
+    exact, other = verify(subject, [Candidate(precision="fp32", runner=runner), lossy], trial)
+    assert Counting.calls - before == 2  # a batch of two frames and one of one
+    assert exact.sizes == other.sizes
+    assert (exact.passed, other.reasons) == (True, ("too much",))
+    assert (exact.min_agreement, other.min_agreement) == (0.999, 0.995)

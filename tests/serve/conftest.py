@@ -1,104 +1,40 @@
-"""A bundle of 20 kB whose answers are known: the class is the strongest colour channel."""
+"""Bundles of 20 kB of tiny_graphs, and real servers of them."""
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import httpx
 import numpy as np
-import onnx
+import onnxruntime
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from tiny_graphs import (
+    CLASSES,
+    PALETTE,
+    drawing,
+    in_int8,
+    segmenting,
+    translation,
+    true_image,
+    true_labels,
+    upsampling,
+)
 
 from export.bundle import Bundle, Golden, write_bundle
 from serve.codec import encode_png
+from serve.drawings import drawings_of
 from serve.engine import Engine
 from serve.limits import Limits
-from serve.reconstructor import opened
 from serve.server import Server, bind
 
-CLASSES = ("dark", "red", "green", "blue")
 PNG = {"Content-Type": "image/png"}
 INFER = "/v2/models/tiny/infer"
-PALETTE = ((10, 10, 10), (250, 0, 0), (0, 250, 0), (0, 0, 250))
-
-
-def _graph(size: tuple[int, int] | None) -> bytes:
-    h, w = size or ("H", "W")
-    weights = np.concatenate([np.zeros((1, 3)), np.eye(3)]).astype(np.float32).reshape(4, 3, 1, 1)
-    constants = {
-        "weights": weights,
-        "bias": np.array([64, 0, 0, 0], np.float32),  # darker than 64: class 0
-        "axes": np.array([1], np.int64),
-        "top": np.float32(255),
-        "scale": np.float32(32),
-    }
-    node = helper.make_node
-    nodes = [
-        node("Cast", ["image"], ["real"], to=TensorProto.FLOAT),
-        node("Transpose", ["real"], ["planes"], perm=[0, 3, 1, 2]),
-        node("Conv", ["planes", "weights", "bias"], ["scores"]),
-        node("AveragePool", ["scores"], ["logits"], kernel_shape=[4, 4], strides=[4, 4]),
-        node("ArgMax", ["scores"], ["best"], axis=1, keepdims=0),
-        node("Cast", ["best"], ["labels"], to=TensorProto.UINT8),
-        node("Div", ["scores", "scale"], ["soft"]),
-        node("Softmax", ["soft"], ["shares"], axis=1),
-        node("ReduceMax", ["shares", "axes"], ["sure"], keepdims=0),
-        node("Mul", ["sure", "top"], ["scaled"]),
-        node("Round", ["scaled"], ["rounded"]),
-        node("Cast", ["rounded"], ["confidence"], to=TensorProto.UINT8),
-    ]
-    value = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        nodes,
-        "tiny",
-        [value("image", TensorProto.UINT8, ["N", h, w, 3])],
-        [
-            value("labels", TensorProto.UINT8, ["N", h, w]),
-            value("confidence", TensorProto.UINT8, ["N", h, w]),
-            value("logits", TensorProto.FLOAT, ["N", 4, "h", "w"]),
-        ],
-        [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
-    model.ir_version = 9
-    onnx.checker.check_model(model)
-    return model.SerializeToString()
-
-
-def _drawing(size: tuple[int, int] | None, palette=PALETTE) -> bytes:
-    """A reconstructor: every class in its colour, what is no class in black."""
-    h, w = size or ("H", "W")
-    table = np.zeros((256, 3), np.uint8)
-    table[: len(palette)] = palette
-    node, value = helper.make_node, helper.make_tensor_value_info
-    graph = helper.make_graph(
-        [
-            node("Cast", ["labels"], ["ids"], to=TensorProto.INT32),
-            node("Gather", ["table", "ids"], ["image"]),
-        ],
-        "drawing",
-        [value("labels", TensorProto.UINT8, ["N", h, w])],
-        [value("image", TensorProto.UINT8, ["N", h, w, 3])],
-        [numpy_helper.from_array(table, "table")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    onnx.checker.check_model(model)
-    return model.SerializeToString()
-
-
-def true_image(labels: np.ndarray) -> np.ndarray:
-    return np.array([*PALETTE, *[(0, 0, 0)] * 252], np.uint8)[labels]
-
-
-def true_labels(image: np.ndarray) -> np.ndarray:
-    dark = np.full((*image.shape[:-1], 1), 64, np.uint8)
-    return np.concatenate([dark, image], -1).argmax(-1).astype(np.uint8)
 
 
 def random_image(seed: int, h: int = 32, w: int = 48) -> np.ndarray:
@@ -111,9 +47,10 @@ def make_bundle(
     size: tuple[int, int] | None = None,
     graph: bytes | None = None,
     golden: list[Golden] | None = None,
-    drawing: bytes | None = None,
+    others: Mapping[str, bytes] | None = None,
+    **changes,
 ) -> Bundle:
-    """`drawing` is a reconstructor's graph, for a bundle with one."""
+    """`others` are more graphs by their file's name; `changes` are those to the Bundle's fields."""
     image = random_image(0, *(size or (32, 48)))
     bundle = Bundle(
         folder=folder,
@@ -122,21 +59,46 @@ def make_bundle(
         palette=PALETTE,
         size=size,
         min_size=size or (8, 8),
-        precision="fp32",
+        precisions=("fp32",),
+        align_corners=False,
+        route="dense",
         opset=18,
         provenance={},
         scores={},
-        checks={"min_agreement": 0.999},
+        checks={},
         files={},
     )
-    contents = {"segmentor.onnx": graph or _graph(size), "report.md": b"# tiny\n"}
+    bundle = replace(bundle, **changes)
+    contents = {
+        "segmentor.onnx": graph or segmenting(size),
+        "report.md": b"# tiny\n",
+        **(others or {}),
+    }
     golden = golden or [Golden(image, true_labels(image))]
-    if drawing is None:
-        return write_bundle(bundle, contents, golden)
-    checks = {"min_agreement": 0.999, "reconstructor": {"min_psnr": 40.0}}
-    contents["reconstructor.onnx"] = drawing
-    rebuilt = [true_image(frame.labels) for frame in golden]
-    return write_bundle(replace(bundle, checks=checks), contents, golden, rebuilt)
+    checks: dict = {"precisions": {name: {"min_agreement": 0.999} for name in bundle.precisions}}
+    drawn = {}
+    if "reconstructor.onnx" in contents:
+        checks["reconstructor"] = {"min_psnr": 40.0}
+        drawn["rebuilt"] = [true_image(frame.labels) for frame in golden]
+    if "translator.onnx" in contents:
+        checks["translator"] = {"min_psnr": 40.0}
+        drawn["translated"] = [255 - frame.image for frame in golden]
+    return write_bundle(replace(bundle, checks=checks), contents, golden, drawn)
+
+
+def make_exact(
+    folder: Path, *, aligned: bool = False, graph: bytes | None = None, **more
+) -> Bundle:
+    """A bundle with the exact route; its golden labels are what its graph gives."""
+    graph = graph or upsampling(aligned)
+    golden = []
+    for seed in range(2):
+        # Smooth, as real logits are: few pixels lie between two classes.
+        image = cv2.resize(random_image(seed, 8, 12), (96, 64), interpolation=cv2.INTER_CUBIC)
+        session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        golden.append(Golden(image, session.run(["labels"], {"image": image[None]})[0][0]))
+    more = {"route": "exact", "align_corners": aligned, **more}
+    return make_bundle(folder, graph=graph, golden=golden, **more)
 
 
 class GatedEngine(Engine):
@@ -175,7 +137,25 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A bundle with a reconstructor."""
-    return make_bundle(tmp_path_factory.mktemp("drawn") / "bundle", drawing=_drawing(None))
+    folder = tmp_path_factory.mktemp("drawn") / "bundle"
+    return make_bundle(folder, others={"reconstructor.onnx": drawing(None)})
+
+
+@pytest.fixture(scope="session")
+def exact(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle whose labels can be taken from its logits, and with a graph of each other kind."""
+    others = {"reconstructor.onnx": drawing(None), "translator.onnx": translation()}
+    return make_exact(tmp_path_factory.mktemp("exact") / "bundle", others=others)
+
+
+@pytest.fixture(scope="session")
+def int8(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle with a second precision, in which some pixels come out otherwise."""
+    others = {"segmentor.int8.onnx": in_int8(upsampling())}
+    folder = tmp_path_factory.mktemp("int8") / "bundle"
+    bundle = make_exact(folder, precisions=("fp32", "int8"), others=others)
+    checks = {"fp32": {"min_agreement": 0.999}, "int8": {"min_agreement": 0.98}}
+    return replace(bundle, checks={"precisions": checks})
 
 
 @pytest.fixture(scope="session")
@@ -191,7 +171,7 @@ def running(
     if not ready:
         engine.gate.clear()
     with bind("127.0.0.1", 0) as bound:
-        server = Server(engine, bound, limits or Limits(), opened(bundle, threads=1))
+        server = Server(engine, bound, limits or Limits(), drawings_of(bundle, threads=1))
         thread = threading.Thread(target=_run, args=(server,))
         thread.start()
         address = f"127.0.0.1:{bound.getsockname()[1]}"
@@ -264,7 +244,9 @@ class Kit:
     wait_until = staticmethod(wait_until)
     binary, error, small = map(staticmethod, (binary, error, small))
     PNG, INFER = PNG, INFER
-    graph, drawing = map(staticmethod, (_graph, _drawing))
+    graph, drawing = map(staticmethod, (segmenting, drawing))
+    upsampling, translation, in_int8 = map(staticmethod, (upsampling, translation, in_int8))
+    make_exact = staticmethod(make_exact)
     true_image = staticmethod(true_image)
     classes, palette = CLASSES, PALETTE
 

@@ -23,6 +23,15 @@ def test_segment(tiny, tmp_path, kit, capsys):
         assert said in capsys.readouterr().out
 
 
+def test_precision_and_route_are_the_engines(tiny, tmp_path, kit):
+    image = tmp_path / "a.png"
+    image.write_bytes(encode_png(kit.random_image(1)))
+    with pytest.raises(UserError, match="has the precisions fp32, no int8"):
+        segment(tiny.folder, image, out=tmp_path, device=Device(precision="int8"))
+    with pytest.raises(UserError, match="no exact route"):
+        serve(tiny.folder, device=Device(route="exact"))
+
+
 def test_remarks_are_printed(tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("serve.segment.segment", _remarking)
     segment(tiny.folder, tmp_path, out=tmp_path / "out")
@@ -64,6 +73,7 @@ def test_serve_answers_and_stops_at_sigterm(tiny):
         _, errors = process.communicate(timeout=10)
     assert process.returncode in (0, -signal.SIGTERM), errors
     assert "Traceback" not in errors
+    assert "INFO: fp32, labels by the dense route: the bundle has no other" in errors
 
 
 def test_an_address_that_is_taken_or_wrong():
@@ -85,18 +95,18 @@ def test_ipv6():
         assert bound.family == socket.AF_INET6
 
 
-def test_only_this_machine_is_listened_to_by_default(tiny, monkeypatch):
+def test_only_this_machine_is_listened_to_by_default(exact, monkeypatch):
     asked = []
 
-    def record(engine, reconstructor, host, port, limits):
-        assert reconstructor is None
+    def record(engine, drawings, host, port, limits):
         asked.append((engine.bundle.name, host, port, limits.waiting))
+        asked.append([drawing.kind for drawing in drawings])
         raise Failure("enough")
 
     monkeypatch.setattr("serve.server.run_server", record)
     with pytest.raises(Failure, match="enough"):
-        serve(tiny.folder)
-    assert asked == [("tiny", "127.0.0.1", 8000, 8)]
+        serve(exact.folder)
+    assert asked == [("tiny", "127.0.0.1", 8000, 8), ["reconstructor", "translator"]]
 
 
 def test_no_torch_and_no_other_stage_is_imported():
@@ -105,9 +115,12 @@ import sys
 import serve.app, serve.cli, serve.segment, serve.server
 strange = [m for m in sys.modules if m.split(".")[0] in ("torch", "adapt", "jaxtyping")]
 strange += [m for m in sys.modules if m.startswith("export.") and m not in sys.argv[1:]]
+import serve.verify
+strange += [m for m in sys.modules if m.split(".")[0] in ("torch", "adapt", "jaxtyping")]
 sys.exit(", ".join(strange) or 0)
 """
-    allowed = ["export.bundle", "export.golden", "export.manifest", "export.replacing"]
+    allowed = ["export.bundle", "export.golden", "export.manifest"]
+    allowed += ["export.names", "export.replacing"]
     done = subprocess.run(
         [sys.executable, "-c", code, *allowed],
         cwd=ROOT,

@@ -9,9 +9,11 @@ import onnx
 import pytest
 
 from roadshift import Failure, UserError
+from serve.drawing import psnr
 from serve.limits import Limits
-from serve.reconstructor import Reconstructor, opened, psnr
+from serve.reconstructor import Reconstructor, opened
 
+FILE = "reconstructor.onnx"
 NAME = "tiny-reconstructor"
 INFER = f"/v2/models/{NAME}/infer"
 
@@ -59,7 +61,7 @@ def test_what_does_not_fit(reconstructor, tmp_path, kit):
             reconstructor.rebuild(np.zeros(shape, np.uint8))
     with pytest.raises(UserError, match=r"takes label maps from 8x8 .* on, got 7x9"):
         reconstructor.rebuild(np.zeros((1, 7, 9), np.uint8))
-    bundle = kit.make_bundle(tmp_path / "b", size=(16, 24), drawing=kit.drawing((16, 24)))
+    bundle = kit.make_bundle(tmp_path / "b", size=(16, 24), others={FILE: kit.drawing((16, 24))})
     with pytest.raises(UserError, match=r"takes label maps of 16x24 .* only, got 8x8"):
         Reconstructor(bundle, threads=1).rebuild(np.zeros((1, 8, 8), np.uint8))
 
@@ -69,7 +71,7 @@ def test_a_bundle_without_one(tiny):
 
 
 def test_a_graph_of_something_else(tmp_path, kit):
-    bundle = kit.make_bundle(tmp_path / "b", drawing=kit.graph(None))
+    bundle = kit.make_bundle(tmp_path / "b", others={FILE: kit.graph(None)})
     with pytest.raises(Failure, match=r"of image UINT8; wanted image UINT8 of labels UINT8: exp"):
         Reconstructor(bundle, threads=1)
 
@@ -77,11 +79,11 @@ def test_a_graph_of_something_else(tmp_path, kit):
 def test_golden_images(reconstructor, tmp_path, kit):
     assert reconstructor.check_golden() == np.inf
     swapped = [colour[::-1] for colour in kit.palette]
-    bundle = kit.make_bundle(tmp_path / "b", drawing=kit.drawing(None, swapped))
+    bundle = kit.make_bundle(tmp_path / "b", others={FILE: kit.drawing(None, swapped)})
     with pytest.raises(Failure, match=r"bundle tiny rebuilds a golden image to .* wanted 40: use"):
         Reconstructor(bundle, threads=1).check_golden()
     almost = [(r, g, b + 2) for r, g, b in kit.palette]
-    bundle = kit.make_bundle(tmp_path / "c", drawing=kit.drawing(None, almost))
+    bundle = kit.make_bundle(tmp_path / "c", others={FILE: kit.drawing(None, almost)})
     found = Reconstructor(bundle, threads=1).check_golden()
     assert found == pytest.approx(10 * np.log10(255**2 * 3 / 4))  # 46.9 dB
     strict = replace(bundle, checks={"reconstructor": {"min_psnr": 47}})
@@ -101,7 +103,7 @@ def test_a_server_whose_golden_images_come_out_otherwise_ends(tmp_path, kit):
     model = onnx.load_from_string(kit.drawing(None))
     table = onnx.numpy_helper.to_array(model.graph.initializer[0])[:, ::-1].copy()
     model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(table, "table"))
-    bundle = kit.make_bundle(tmp_path / "b", drawing=model.SerializeToString())
+    bundle = kit.make_bundle(tmp_path / "b", others={FILE: model.SerializeToString()})
     with kit.running(bundle, ready=False) as client:
         assert kit.error(client.get(f"/v2/models/{NAME}/ready"), 503)
         client.engine.gate.set()

@@ -48,6 +48,7 @@ def test_health_and_metadata(remote):
                 {"name": "confidence", "datatype": "UINT8", "shape": [-1, -1, -1]},
                 {"name": "logits", "datatype": "FP32", "shape": [-1, 4, -1, -1]},
             ],
+            "parameters": {"precision": "fp32", "provider": "cpu", "route": "dense"},
         }
 
 
@@ -56,7 +57,10 @@ def test_config_index_and_statistics(remote, kit):
     assert config["input"] == [
         {"name": "image", "data_type": "TYPE_UINT8", "dims": [-1, -1, -1, 3]}
     ]
-    assert json.loads(config["parameters"]["classes"]["string_value"]) == list(kit.classes)
+    parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
+    assert json.loads(parameters.pop("classes")) == list(kit.classes)
+    assert len(json.loads(parameters.pop("palette"))) == len(kit.classes)
+    assert parameters == {"precision": "fp32", "provider": "cpu", "route": "dense"}
     assert remote.get_model_repository_index() == [
         {"name": "tiny", "version": "1", "state": "READY", "reason": ""}
     ]
@@ -145,6 +149,7 @@ def test_a_reconstructor_is_a_second_model(drawn, kit):
             "platform": "onnx_onnxv1",
             "inputs": [{"name": "labels", "datatype": "UINT8", "shape": [-1, -1, -1]}],
             "outputs": [{"name": "image", "datatype": "UINT8", "shape": [-1, -1, -1, 3]}],
+            "parameters": {"precision": "fp32", "provider": "cpu"},
         }
         config = remote.get_model_config(name)
         assert (config["name"], config["input"][0]["name"]) == (name, "labels")

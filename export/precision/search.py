@@ -1,0 +1,204 @@
+"""Mixed precision under a budget: the layers that INT8 hurts most stay float32 until it holds.
+
+Each group of layers is first quantised alone, and how many labels that changes is its sensitivity.
+Then everything is INT8 but the 1, 2, 4, 8, ... most sensitive groups, until the budget holds, and
+halfway back, to the fewest with which it does: about 2 log2(n) measurements for n groups.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import onnx
+
+from export.precision.flow import Flow, prepared
+from export.precision.groups import group_nodes
+from export.precision.int8 import to_int8
+from export.precision.ranges import Ranges
+from export.precision.sites import sites
+from roadshift import Failure, UserError
+
+
+class Measured(NamedTuple):
+    """What a graph loses against float32, and its speed.
+
+    `disagreement` is the share (0..1) of pixels whose label is another; `miou_drop` and
+    `class_drop`, that of the worst class, are in points and None without labels; `milliseconds` are
+    the network's.
+    """
+
+    disagreement: float
+    miou_drop: float | None
+    class_drop: float | None
+    milliseconds: float
+
+    def __str__(self) -> str:
+        text = f"{self.disagreement:.2%} of the labels differ"
+        if self.miou_drop is not None:
+            text += f", mIoU falls by {self.miou_drop:.2f} points"
+        if self.class_drop is not None:
+            text += f", that of the worst class by {self.class_drop:.2f}"
+        return f"{text}, {self.milliseconds:.1f} ms"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How much may be lost: points of mIoU and of one class's IoU where there are labels, and where
+    there are none the percentage of pixels whose label changes.
+
+    Raises UserError for what is no number from 0 to 100.
+    """
+
+    max_miou_drop: float = 0.5
+    max_class_drop: float = 2.0
+    max_disagreement: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not 0 <= value <= 100:
+                option = "--" + name.replace("_", "-")
+                raise UserError(f"{option} is {value:g}: give points or a percentage, 0 to 100")
+
+    def holds(self, measured: Measured) -> bool:
+        """Whether no more than that was lost; NaN is more."""
+        if measured.miou_drop is None:
+            return 100 * measured.disagreement <= self.max_disagreement
+        worst = measured.class_drop
+        return measured.miou_drop <= self.max_miou_drop and (
+            worst is None or worst <= self.max_class_drop
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"at most {self.max_miou_drop:g} points of mIoU and {self.max_class_drop:g} of a class "
+            f"with labels, {self.max_disagreement:g}% of the pixels without"
+        )
+
+
+class Step(NamedTuple):
+    """One graph of a search: the groups left in float32, the worst first, and what came out."""
+
+    kept: tuple[str, ...]
+    measured: Measured
+    holds: bool
+
+    def values(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"kept_in_fp32": list(self.kept), "holds": self.holds, **self.measured._asdict()}
+
+
+class Found(NamedTuple):
+    """The graph that holds the budget, its groups left in float32, and every step of the search."""
+
+    model: onnx.ModelProto
+    kept: tuple[str, ...]
+    trail: tuple[Step, ...]
+
+
+class BudgetError(Failure):
+    """No graph with anything in INT8 holds the budget; `trail` is what was tried."""
+
+    def __init__(self, message: str, trail: tuple[Step, ...]) -> None:
+        super().__init__(message)
+        self.trail = trail
+
+
+class Judge(Protocol):
+    """Compares a graph with the float32 one: in full, and quickly on unlabelled target frames."""
+
+    def __call__(self, model: onnx.ModelProto) -> Measured: ...
+
+    def disagreement(self, model: onnx.ModelProto) -> float:
+        """The share (0..1) of pixels whose label is another."""
+        ...
+
+
+def search(
+    model: onnx.ModelProto,
+    ranges: Ranges,
+    judge: Judge,
+    budget: Budget,
+    log: Callable[[str], None],
+    *,
+    always: bool = False,
+) -> Found:
+    """The INT8 graph that holds the budget with the fewest groups of layers in float32.
+
+    The groups are only looked at one by one where plain INT8 does not hold it, or `always`. Raises
+    BudgetError where it does not hold although all groups but one are float32.
+    """
+    attempt = _Attempts(model, ranges, judge, budget, log)
+    plain = attempt(())
+    if plain.holds and not always:
+        return attempt.found(plain)
+    worst = _by_sensitivity(model, ranges, judge, log)
+    if plain.holds:
+        return attempt.found(plain)
+    low, high, step = 0, 0, plain
+    while not step.holds:
+        if high >= len(worst) - 1:
+            raise BudgetError(
+                f"INT8 loses more than the budget allows ({budget}) even with "
+                f"{len(step.kept)} of {len(worst)} groups of layers in float32 "
+                f"({step.measured}): calibrate on more frames or by another method, "
+                "allow more, or deploy fp16",
+                tuple(attempt.trail),
+            )
+        low, high = high, min(max(1, 2 * high), len(worst) - 1)
+        step = attempt(worst[:high])
+    while high - low > 1:
+        middle = (low + high) // 2
+        between = attempt(worst[:middle])
+        if between.holds:
+            high, step = middle, between
+        else:
+            low = middle
+    return attempt.found(step)
+
+
+class _Attempts:
+    """Makes, measures and remembers the graphs of a search."""
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        ranges: Ranges,
+        judge: Judge,
+        budget: Budget,
+        log: Callable[[str], None],
+    ) -> None:
+        self.trail: list[Step] = []
+        self._model, self._ranges, self._judge = model, ranges, judge
+        self._budget, self._log = budget, log
+
+    def __call__(self, kept: Sequence[str]) -> Step:
+        measured = self._judge(self._made(kept))
+        step = Step(tuple(kept), measured, self._budget.holds(measured))
+        self.trail.append(step)
+        what = f"{len(kept)} groups in float32 ({', '.join(kept)})" if kept else "all in INT8"
+        self._log(f"{what}: {measured}; {'within' if step.holds else 'over'} the budget")
+        return step
+
+    def found(self, step: Step) -> Found:
+        return Found(self._made(step.kept), step.kept, tuple(self.trail))
+
+    def _made(self, kept: Sequence[str]) -> onnx.ModelProto:
+        return to_int8(self._model, self._ranges, frozenset(kept))
+
+
+def _by_sensitivity(
+    model: onnx.ModelProto, ranges: Ranges, judge: Judge, log: Callable[[str], None]
+) -> list[str]:
+    """The groups that have something to quantise, those that change most labels alone first."""
+    flow = Flow(prepared(model))
+    groups, quantised = group_nodes(flow), sites(flow).nodes
+    names = [name for name, nodes in groups.items() if quantised.intersection(nodes)]
+    changed: dict[str, float] = {}
+    for name in names:
+        share = judge.disagreement(to_int8(model, ranges, groups.keys() - {name}))
+        changed[name] = math.inf if math.isnan(share) else share
+        log(f"only {name} in INT8: {share:.2%} of the labels differ")
+    return sorted(names, key=lambda name: -changed[name])

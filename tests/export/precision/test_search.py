@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from export.precision.calibrate import calibrate
+from export.precision.groups import layer_groups
+from export.precision.int8 import check_int8
+from export.precision.search import Budget, BudgetError, Measured, Step, search
+from roadshift import UserError
+
+BACKBONE = "segmentor.backbone."
+# Shares of the labels that each group changes, as this judge has it.
+HARM = {"block.0": 0.05, "mix": 0.03, "gate": 0.01, "stem.0": 0.004, "up": 0.002, "block.2": 0.001}
+
+
+@pytest.fixture(scope="module")
+def ranges(graph, street):
+    return calibrate(graph, street.frames, "minmax")
+
+
+class Judge:
+    """Adds up the harm of the layers whose weights are rounded."""
+
+    def __init__(self, points: float | None = None, harm=HARM) -> None:
+        self.points, self.harm = points, harm
+        self.whole: list[frozenset[str]] = []
+        self.quick: list[frozenset[str]] = []
+
+    def rounded(self, model) -> frozenset[str]:
+        read = {n.input[0] for n in model.graph.node if n.op_type == "QuantizeLinear"}
+        return frozenset(name for name in self.harm if f"{BACKBONE}{name}.weight" in read)
+
+    def __call__(self, model) -> Measured:
+        self.whole.append(self.rounded(model))
+        share = sum(self.harm[name] for name in self.whole[-1])
+        drop = None if self.points is None else self.points * share
+        time = 100.0 - 10 * len(self.whole[-1])
+        return Measured(share, drop, None if drop is None else 2 * drop, time)
+
+    def disagreement(self, model) -> float:
+        self.quick.append(self.rounded(model))
+        return sum(self.harm[name] for name in self.quick[-1])
+
+
+def full(*names: str) -> tuple[str, ...]:
+    return tuple(f"{BACKBONE}{name}" for name in names)
+
+
+def test_a_budget_that_holds_at_once_needs_no_search(graph, ranges) -> None:
+    judge, said = Judge(), list[str]()
+    found = search(graph, ranges, judge, Budget(max_disagreement=20), said.append)
+    assert (found.kept, len(found.trail), len(judge.whole), judge.quick) == ((), 1, 1, [])
+    assert found.trail[0].holds
+    assert said == ["all in INT8: 9.70% of the labels differ, 40.0 ms; within the budget"]
+    check_int8(found.model)
+
+
+def test_always_looks_at_each_group_alone(graph, ranges) -> None:
+    judge, said = Judge(), list[str]()
+    found = search(graph, ranges, judge, Budget(max_disagreement=20), said.append, always=True)
+    assert found.kept == ()
+    assert judge.quick == [frozenset({name}) for name in layer_names(graph)]
+    assert said[1] == f"only {BACKBONE}stem.0 in INT8: 0.40% of the labels differ"
+
+
+def layer_names(graph) -> list[str]:
+    """The groups that have something to quantise."""
+    return [n.removeprefix(BACKBONE) for n in layer_groups(graph) if n.startswith(BACKBONE)]
+
+
+def test_the_worst_groups_go_back_until_it_holds(graph, ranges) -> None:
+    judge, said = Judge(), list[str]()
+    found = search(graph, ranges, judge, Budget(max_disagreement=2), said.append)
+    assert found.kept == full("block.0", "mix")
+    assert [len(step.kept) for step in found.trail] == [0, 1, 2]
+    assert [step.holds for step in found.trail] == [False, False, True]
+    assert judge.rounded(found.model) == HARM.keys() - {"block.0", "mix"}
+    assert len(said) == 3 + 6
+    check_int8(found.model)
+
+
+def test_it_turns_back_to_the_fewest(graph, ranges) -> None:
+    judge = Judge()
+    found = search(graph, ranges, judge, Budget(max_disagreement=0.75), lambda _: None)
+    assert found.kept == full("block.0", "mix", "gate")
+    assert [len(step.kept) for step in found.trail] == [0, 1, 2, 4, 3]
+    assert judge.rounded(found.model) == {"stem.0", "up", "block.2"}
+
+
+def test_a_budget_that_nothing_holds_tells_what_was_tried(graph, ranges) -> None:
+    with pytest.raises(BudgetError, match=r"with 5 of 6 groups .*\(0.10% of the labels") as error:
+        search(graph, ranges, Judge(), Budget(max_disagreement=0.05), lambda _: None)
+    assert [len(step.kept) for step in error.value.trail] == [0, 1, 2, 4, 5]
+    assert not any(step.holds for step in error.value.trail)
+
+
+def test_a_group_of_nan_is_the_worst(graph, ranges) -> None:
+    harm = HARM | {"up": math.nan}
+    found = search(graph, ranges, Judge(harm=harm), Budget(max_disagreement=10), lambda _: None)
+    assert found.kept == full("up")
+
+
+def test_with_labels_points_count(graph, ranges) -> None:
+    budget = Budget(max_miou_drop=2.0, max_class_drop=3.5, max_disagreement=0)
+    found = search(graph, ranges, Judge(points=100), budget, lambda _: None)
+    # 1.7 points are within, and so is twice that of the worst class.
+    assert found.kept == full("block.0", "mix")
+
+
+@pytest.mark.parametrize(
+    ("measured", "holds"),
+    [
+        (Measured(0.9, 0.5, 2.0, 1.0), True),
+        (Measured(0.0, 0.51, 0.0, 1.0), False),
+        (Measured(0.0, 0.0, 2.01, 1.0), False),
+        (Measured(0.0, -3.0, -1.0, 1.0), True),
+        (Measured(0.0, math.nan, 0.0, 1.0), False),
+        (Measured(0.0, 0.0, math.nan, 1.0), False),
+        (Measured(0.02, None, None, 1.0), True),
+        (Measured(0.0201, None, None, 1.0), False),
+        (Measured(math.nan, None, None, 1.0), False),
+    ],
+)
+def test_when_a_budget_holds(measured, holds) -> None:
+    assert Budget().holds(measured) == holds
+
+
+@pytest.mark.parametrize("value", [-0.1, 100.1, math.nan, math.inf])
+def test_a_budget_is_of_points(value) -> None:
+    with pytest.raises(UserError, match=r"--max-class-drop is .*: give points"):
+        Budget(max_class_drop=value)
+
+
+def test_a_step_as_json() -> None:
+    step = Step(("a", "b"), Measured(0.1, None, None, 5.0), False)
+    assert step.values() == {
+        "kept_in_fp32": ["a", "b"],
+        "holds": False,
+        "disagreement": 0.1,
+        "miou_drop": None,
+        "class_drop": None,
+        "milliseconds": 5.0,
+    }
+
+
+def test_really_judged(graph, ranges, street) -> None:
+    """With the labels of the graphs themselves."""
+    frames = [street.frame(i) for i in (20, 21)]
+    wanted = street.run(graph, frames)["labels"]
+
+    class Real:
+        def __call__(self, model) -> Measured:
+            return Measured(self.disagreement(model), None, None, 1.0)
+
+        def disagreement(self, model) -> float:
+            return float((street.run(model, frames)["labels"] != wanted).mean())
+
+    plain = search(graph, ranges, Real(), Budget(max_disagreement=100), lambda _: None)
+    lost = 100 * plain.trail[0].measured.disagreement
+    assert lost > 0
+    found = search(graph, ranges, Real(), Budget(max_disagreement=lost * 0.7), lambda _: None)
+    assert 0 < len(found.kept) < 6
+    assert 100 * (street.run(found.model, frames)["labels"] != wanted).mean() <= lost * 0.7
+    assert np.array_equal(street.run(graph, frames)["labels"], wanted)
