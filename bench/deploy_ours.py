@@ -21,8 +21,9 @@ class Ours:
     """A bundle's engine between the server's decoder and encoder.
 
     The picture is prepared in the same call as the network. What it takes of that call is measured
-    by running that part of the graph once more, alone, when the frame is done; `network` is the
-    rest of the call, and holds `post` too where the engine's route is the dense one.
+    by preparing it once more, alone, when the frame is done: on the host, and in the graph up to
+    the network. `network` is the rest of the call, and holds `post` too where the engine's route is
+    the dense one.
     """
 
     def __init__(self, engine: Engine, front: Network) -> None:
@@ -36,7 +37,8 @@ class Ours:
         labels, ran, post = self._labels(images, clock)
         encode_png(labels)
         encoded = clock.lap()
-        self._front(images)
+        sessions = self._engine.sessions
+        self._front(sessions.prepared(images) if sessions.prepares else images)
         pre = clock.lap()
         return Answer(labels, Seconds(decoded, pre, ran - pre, post, encoded))
 
@@ -84,7 +86,8 @@ def halves(model: onnx.ModelProto, size: Size) -> tuple[bytes, bytes]:
     floats = helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, *size])
     whole.graph.value_info.extend([*known, floats])
     front = Extractor(whole).extract_model([whole.graph.input[0].name], [name])
-    _fix_shapes(whole.graph, [1, *size, 3])
+    planes = whole.graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT
+    _fix_shapes(whole.graph, [1, 3, *size] if planes else [1, *size, 3])
     network = Extractor(whole).extract_model([name], ["logits"])
     return front.SerializeToString(), network.SerializeToString()
 
