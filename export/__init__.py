@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from export.module import bundle_from_module
+    from export.module import Options, bundle_from_module
 
-__all__ = ["bundle_from_module"]
+__all__ = ["Options", "bundle_from_module"]
 
 
 def __getattr__(name: str) -> Any:
-    """`export.bundle_from_module`, which needs torch; a vehicle reads bundles without it."""
-    if name != "bundle_from_module":
+    """What needs torch is imported when it is asked for; a vehicle reads bundles without it."""
+    if name not in __all__:
         raise AttributeError(f"module 'export' has no attribute {name!r}")
-    from export.module import bundle_from_module  # noqa: PLC0415
+    from export import module  # noqa: PLC0415
 
-    return bundle_from_module
+    return getattr(module, name)

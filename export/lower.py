@@ -88,8 +88,8 @@ def _fp16(model: onnx.ModelProto, ranges: Ranges, lowering: Lowering) -> Lowered
         precision="fp16",
         model=lowered,
         story=(
-            "Weights and activations are float16 in the graph itself; what reads the picture, the "
-            "tail after the logits and what could leave float16's range stay float32 (ranges from "
+            "Weights and activations are float16 in the graph itself; the tail after the logits, "
+            "sums over whole maps and what could leave float16's range stay float32 (ranges from "
             f"{_frames(lowering)})."
         ),
         kept=(),

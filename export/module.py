@@ -18,6 +18,9 @@ from export.lower import Lowering
 from export.make import make_bundle
 from roadshift import UserError
 
+COUNT = 12
+"""Frames of a data spec on which graph and module are compared, evenly spread."""
+
 
 class Foreign(Segmentor):
     """Any module that makes logits of a picture, in the form of our own segmentors."""
@@ -90,12 +93,13 @@ def bundle_from_module(
     `net` takes RGB float32 [n,3,h,w] in [0, 1] after `normalise` ("imagenet", "caffe", a
     `Normalise`, or None for pictures in [0, 1]) and answers logits [n,c,hs,ws] of any resolution,
     one channel for each of `classes`. `frames` are the pictures on which graph and module are
-    compared: a data spec or `export.frames.Frames`. Raises like `export.make.make_bundle`, and
-    UserError for a module whose answer is not logits of those classes.
+    compared: a data spec, of which COUNT are taken, or `export.frames.Frames`. Raises like
+    `export.make.make_bundle`, and UserError for a module whose answer is not logits of those
+    classes.
     """
     segmentor = Foreign(net, _normalise(normalise), len(classes)).eval()
     segmentor.align_corners = options.align_corners  # pyright: ignore[reportAttributeAccessIssue]
-    chosen = frames_without_labels(frames) if isinstance(frames, str) else frames
+    chosen = frames_without_labels(frames).spread(COUNT) if isinstance(frames, str) else frames
     height, width = options.work_size or options.size or chosen.read(0).size
     with torch.inference_mode():
         segmentor(

@@ -37,17 +37,15 @@ STYLE = """
 def curve(trail: Sequence[Step], budget: Budget) -> str:
     """A standalone SVG of the steps of a search; a filled dot is within the budget.
 
-    Up is what is lost: points of mIoU, or per cent of the labels where there were none to compare
-    with. Right is the network's time in milliseconds. The dots are numbered in the order in which
-    they were tried, and listed below with the group of layers that went back to float32 last.
+    Up is what is lost: points of mIoU, or of the worst class where that decided, or per cent of the
+    labels where there were none to compare with. Right is the network's time in milliseconds. The
+    dots are numbered in the order in which they were tried, and listed below with the group of
+    layers that went back to float32 last.
     """
-    labelled = all(step.measured.miou_drop is not None for step in trail)
-    losses = [_loss(step, labelled) for step in trail]
+    what, losses, limit = _decisive(trail, budget)
     times = [step.measured.milliseconds for step in trail]
-    limit = budget.max_miou_drop if labelled else budget.max_disagreement
     across = _Scale([0.97 * min(times), 1.03 * max(times)], LEFT, WIDTH - RIGHT)
     up = _Scale([*losses, 0, limit], BOTTOM, TOP)
-    what = "mIoU lost, points" if labelled else "labels that change, %"
     parts = [
         *_axes(across, up, what),
         f'<line class="budget" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{up(limit):.1f}" '
@@ -93,9 +91,20 @@ def _round_step(about: float) -> float:
     return next(n * power for n in (1, 2, 5, 10) if n * power >= about * (1 - 1e-9))
 
 
-def _loss(step: Step, labelled: bool) -> float:
-    drop = step.measured.miou_drop
-    return drop if labelled and drop is not None else 100 * step.measured.disagreement
+def _decisive(trail: Sequence[Step], budget: Budget) -> tuple[str, list[float], float]:
+    """What to draw, its values and its limit: where possible what tells within from over."""
+    found = [step.measured for step in trail]
+    points = [m.miou_drop for m in found if m.miou_drop is not None]
+    worst = [m.class_drop for m in found if m.class_drop is not None]
+    if len(points) < len(trail):
+        changed = [100 * m.disagreement for m in found]
+        return "labels that change, %", changed, budget.max_disagreement
+    of_mean = ("mIoU lost, points", points, budget.max_miou_drop)
+    of_worst = ("IoU of the worst class lost, points", worst, budget.max_class_drop)
+    decided = [step.holds for step in trail]
+    if [loss <= of_worst[2] for loss in worst] == decided != [x <= of_mean[2] for x in points]:
+        return of_worst
+    return of_mean
 
 
 def _axes(across: _Scale, up: _Scale, what: str) -> list[str]:

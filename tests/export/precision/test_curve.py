@@ -56,6 +56,18 @@ def test_the_budget_is_a_line_between_what_holds_and_what_does_not() -> None:
     assert "mIoU lost, points" in texts(root)
 
 
+def test_the_worst_class_is_drawn_where_it_decided() -> None:
+    trail = [
+        step(0, Measured(0.1, 0.25, 2.84, 61.0), False),
+        step(1, Measured(0.1, 0.17, 2.04, 61.0), False),
+        step(2, Measured(0.1, 0.03, 0.76, 61.0), True),
+    ]
+    root = drawn(trail)
+    (line,) = [e for e in root.iter(f"{SVG}line") if e.get("class") == "budget"]
+    assert [y > float(line.attrib["y1"]) for _, y, _ in dots(root)] == [False, False, True]
+    assert {"IoU of the worst class lost, points", "budget 2"} <= set(texts(root))
+
+
 def test_without_labels_the_share_of_labels_is_drawn() -> None:
     trail = [
         s._replace(measured=s.measured._replace(miou_drop=None, class_drop=None)) for s in LABELLED
