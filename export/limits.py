@@ -45,14 +45,17 @@ def exact_reasons(check: SizeCheck) -> tuple[str, ...]:
 def budget_reasons(check: SizeCheck, budget: Budget, native: Size) -> tuple[str, ...]:
     """Why a graph of lower precision has lost too much: accuracy, or without labels agreement.
 
-    The budget is for frames like those that will come: sizes of less than a quarter of the pixels
-    of the `native` one (height, width) are only looked at for values that are no numbers.
+    The budget is for frames like those that will come, of the `native` size (height, width), on
+    which the search held it. At other sizes twice as much may be lost, and at those of less than a
+    quarter of the pixels only NaN and infinite values count.
     """
     at = _at(check)
     if not math.isfinite(check.logit_error_max):
         return (f"{at} logits are NaN or infinite",)
     if 4 * math.prod(check.size) < math.prod(native):
         return ()
+    if check.size != native:
+        budget = Budget(**{name: min(100.0, 2 * most) for name, most in vars(budget).items()})
     drop = check.miou_drop
     if drop is None or check.class_drop is None:
         off = 100 * (1 - check.agreement)

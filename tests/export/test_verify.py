@@ -337,6 +337,8 @@ def test_each_limit_of_a_budget_refuses_alone(wrong, reason) -> None:
     assert exact_reasons(lossy)
     assert budget_reasons(lossy, budget, (4, 6)) == ()
     assert budget_reasons(replace(lossy, **wrong), budget, (4, 6)) == (reason,)
+    other = budget_reasons(replace(lossy, **wrong, size=(4, 7)), budget, (4, 6))
+    assert bool(other) == ("infinite" in reason)  # twice as much may be lost there
     tiny = budget_reasons(replace(lossy, **wrong), budget, (40, 60))
     assert tiny == ((reason,) if "infinite" in reason else ())
 
