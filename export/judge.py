@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import onnx
 import torch
-from serve.int8_on_cpu import for_cpu
 
 from adapt.evaluate import Confusion, Scores
 from export.compare import class_drop
@@ -16,6 +15,7 @@ from export.frames import Frame, Frames, Pixels
 from export.graph import INPUT
 from export.precision.search import Measured
 from export.runtime import Session
+from serve.int8_on_cpu import for_cpu
 from serve.labels import labels_at
 from serve.prune import prune
 

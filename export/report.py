@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from serve.verify import DeviceReport
-
 from export.bundle import Bundle
 from export.compare import SizeCheck
 from export.document import Block, Figure, Heading, Points, Table, Text
@@ -17,6 +15,7 @@ from export.precision.curve import curve
 from export.redraw import DEVICE_PSNR, MAX_OFF, MAX_OFF_SHARE, MIN_PSNR, DrawnCheck, Redrawing
 from export.report_device import device_blocks
 from export.verify import Verification
+from serve.verify import DeviceReport
 
 Row = tuple[str, ...]
 
