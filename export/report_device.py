@@ -24,7 +24,8 @@ def device_blocks(device: DeviceReport) -> Iterator[Block]:
     yield Text(
         f"Milliseconds from a JPEG of {height}x{width} to a PNG of its labels: median / 95th / "
         f"99th percentile of {timed.runs} runs on the machine that exported, maybe a busy one. "
-        "pre is the graph's part before the first convolution; '-' is part of the network."
+        "pre is what comes before the first convolution, on the host and in the graph; '-' is part "
+        "of the network."
     )
     yield Table(("precision", *STAGES), [_timed(precision) for precision in device.precisions])
 
