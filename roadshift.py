@@ -72,14 +72,18 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "quickstart": Command("demo.quickstart:quickstart", "The whole road on toytown.", "train,cpu"),
-    "data": Command("adapt.cli_data:app", "Scan and show labelled or unlabelled images.", "train"),
-    "adapt": Command("adapt.cli:app", "Train a segmentor on one city for another.", "train"),
-    "distill": Command("adapt.cli_distill:distill_run", "Train a small student of a run.", "train"),
-    "evaluate": Command("adapt.cli:evaluate", "Score a run: per-class IoU and mIoU.", "train"),
-    "compare": Command("adapt.cli_compare:compare_runs", "Runs side by side, on a page.", "train"),
-    "export": Command("export.cli:export", "Turn a run into a verified bundle.", "train,cpu"),
-    "engine": Command("export.cli_engine:engine", "Build a TensorRT engine on this device.", "gpu"),
+    "quickstart": Command(
+        "demo.quickstart.quickstart:quickstart", "The whole road on toytown.", "train,cpu"
+    ),
+    "data": Command("adapt.cli.data:app", "Scan and show labelled or unlabelled images.", "train"),
+    "adapt": Command("adapt.cli.adapt:app", "Train a segmentor for another city.", "train"),
+    "distill": Command("adapt.cli.distill:distill_run", "Train a small student of a run.", "train"),
+    "evaluate": Command(
+        "adapt.cli.evaluate:evaluate", "Score a run: per-class IoU and mIoU.", "train"
+    ),
+    "compare": Command("adapt.cli.compare:compare_runs", "Runs side by side, on a page.", "train"),
+    "export": Command("export.cli.export:export", "A run as a verified bundle.", "train,cpu"),
+    "engine": Command("export.cli.engine:engine", "Build a TensorRT engine on this device.", "gpu"),
     "verify": Command("serve.cli:verify", "Check a bundle on this device.", "cpu"),
     "segment": Command("serve.cli:segment", "Segment an image, a folder or a video.", "cpu"),
     "serve": Command("serve.cli:serve", "Serve a bundle over HTTP.", "cpu"),

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 from torch.optim import Optimizer
 
-from adapt import checkpoint
-from adapt.batches import Batch, Draws, batches
+from adapt import saved_state
+from adapt.data.batches import Batch, Draws, batches
 from adapt.game import Losses
 from adapt.monitor import Monitor
 from adapt.optimizers import DECAYS
@@ -43,7 +43,7 @@ def fit(method: Method, draws: Draws, run: Run, fabric: Fabric, monitor: Monitor
     """
     last = run.out / "last.safetensors"
     _prepare(method, run, fabric)
-    start = checkpoint.load(last, method.state) if last.is_file() else 0
+    start = saved_state.load(last, method.state) if last.is_file() else 0
     if monitor:
         monitor.resume_at(start)
     source = batches(draws, run, start=start, rank=fabric.global_rank)
@@ -144,9 +144,9 @@ def _check_finite(losses: Losses, step: int, run: Run) -> None:
 
 def _save(method: Method, path: Path, step: int, fabric: Fabric, monitor: Monitor | None) -> None:
     if monitor:
-        checkpoint.save(path, method.state, step)
+        saved_state.save(path, method.state, step)
         if monitor.is_best(step):
-            checkpoint.save(path.with_name("best.safetensors"), method.state, step)
+            saved_state.save(path.with_name("best.safetensors"), method.state, step)
     fabric.barrier()
 
 

@@ -12,7 +12,7 @@ from torch.distributed import all_reduce, get_world_size, is_available, is_initi
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.functional import cross_entropy as torch_cross_entropy
 
-from adapt.labels import IGNORE
+from adapt.data.classes import IGNORE
 
 SOURCE, TARGET = 0.0, 1.0
 

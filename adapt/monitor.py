@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from adapt.game import Losses
-from adapt.pictures import write_png
+from adapt.pictures.overlay import write_png
 from adapt.run import Run
 from roadshift import replacing
 

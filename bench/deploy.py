@@ -41,7 +41,7 @@ from deploy_table import HOW, Measured, section
 from adapt.checkpoint import read
 from export.bundle import Bundle
 from roadshift import Failure, UserError, replacing
-from serve.engine import Engine
+from serve.runtime.engine import Engine
 
 RESULTS = Path(__file__).parent / "results" / "deploy.md"
 WARM_UP, LEAST_ROUNDS = 2, 3

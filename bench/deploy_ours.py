@@ -10,9 +10,9 @@ from deploy_routes import Answer, Clock, Floats, Network, Pixels, Seconds, Size
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from onnx.utils import Extractor
 
-from serve.codec import decode, encode_png
-from serve.engine import Engine
-from serve.placement import CONVOLUTIONS
+from serve.device_check.placement import CONVOLUTIONS
+from serve.media.codec import decode, encode_png
+from serve.runtime.engine import Engine
 
 QUANTISE = ("QuantizeLinear", "DequantizeLinear")
 

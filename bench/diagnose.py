@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 from adapt import checkpoint
-from adapt.datasets import labelled, unlabelled
-from adapt.evaluate import Views, evaluate, logits_of
+from adapt.data.datasets import labelled, unlabelled
+from adapt.evaluation.evaluate import Views, evaluate, logits_of
 from adapt.networks import Segmentor
 
 

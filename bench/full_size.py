@@ -15,8 +15,8 @@ from collections.abc import Callable
 import torch
 from torch.nn.functional import avg_pool2d, interpolate, one_hot
 
-from adapt import toytown
-from adapt.full_size import full_size, labels_at
+from adapt.data import toytown
+from adapt.networks.upsampling import full_size, labels_at
 
 SIZE = (1024, 2048)
 

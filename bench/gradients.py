@@ -17,11 +17,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from adapt import checkpoint
-from adapt.batches import Batch, batches, make_draws
-from adapt.datasets import labelled, unlabelled
-from adapt.labels import IGNORE
-from adapt.methods.reconstruction import Config, Joint, near_one_hot
+from adapt import checkpoint, saved_state
+from adapt.data.batches import Batch, batches, make_draws
+from adapt.data.classes import IGNORE
+from adapt.data.datasets import labelled, unlabelled
+from adapt.methods.ldr.joint import Joint
+from adapt.methods.ldr.reconstruction import Config, near_one_hot
 from adapt.run import Run
 
 
@@ -41,7 +42,7 @@ def main() -> None:
     joint = Joint(config, run, len(info.classes))
     last = asked.run / f"joint{config.rounds - 1}" / "last.safetensors"
     networks = {k: v for k, v in joint.state.items() if isinstance(v, torch.nn.Module)}
-    checkpoint.load(last, networks)
+    saved_state.load(last, networks)
     batch = first_batch(run, info.classes, asked.run)
     print(f"alpha {config.alpha}, beta {config.beta}, perceptual {config.perceptual}")
     for tau in (1e-4, 1e-3, 1e-2, 0.1, 1.0):

@@ -26,11 +26,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
-from adapt.batches import Batch
-from adapt.full_size import full_size
+from adapt.data.batches import Batch
 from adapt.losses import SOURCE, TARGET, cross_entropy, cross_entropy_to
-from adapt.methods.reconstruction import Config, Joint, near_one_hot
-from adapt.methods.translation import DRAWN, REAL
+from adapt.methods.ldr.joint import Joint
+from adapt.methods.ldr.reconstruction import Config, near_one_hot
+from adapt.methods.ldr.translation import DRAWN, REAL
+from adapt.networks.upsampling import full_size
 from adapt.run import Run, parse_size
 
 CLASSES = 19

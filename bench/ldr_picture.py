@@ -14,12 +14,12 @@ import numpy as np
 import torch
 
 from adapt import checkpoint
-from adapt.datasets import unlabelled
-from adapt.evaluate import Views, predict
-from adapt.ldr.pictures import drawn
+from adapt.data.datasets import unlabelled
+from adapt.evaluation.evaluate import Views, predict
+from adapt.methods.ldr.pictures import drawn
 from adapt.networks.translated import Translated
-from adapt.pictures import Picture, overlay, write_png
-from adapt.progress_pictures import resized, to_batch, to_image
+from adapt.pictures.overlay import Picture, overlay, write_png
+from adapt.stages.progress_pictures import resized, to_batch, to_image
 
 
 def main() -> None:

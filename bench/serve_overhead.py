@@ -23,11 +23,12 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from export.bundle import Bundle, Golden, write_bundle
-from serve.codec import decode, encode_jpeg, encode_png
-from serve.engine import Engine
+from serve.http.listening_socket import listen
+from serve.http.server import Server
 from serve.limits import Limits
-from serve.paint import overlay
-from serve.server import Server, bind
+from serve.media.codec import decode, encode_jpeg, encode_png
+from serve.media.paint import overlay
+from serve.runtime.engine import Engine
 
 CLASSES = 19
 
@@ -119,7 +120,7 @@ def measure(engine: Engine, jpeg: bytes, repeat: int) -> None:
         '"outputs":[{"name":"labels","parameters":{"binary_data":true}}]}'
     ).encode()
     tensor = {"Inference-Header-Content-Length": str(len(head))}
-    with bind("127.0.0.1", 0) as bound:
+    with listen("127.0.0.1", 0) as bound:
         server = Server(engine, bound, Limits())
         thread = threading.Thread(target=server.run)
         thread.start()

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from torch.nn.functional import interpolate
 
-from adapt import toytown
-from serve.labels import labels_at
+from adapt.data import toytown
+from serve.runtime.exact_labels.labels import labels_at
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 SIZE, CLASSES, STRIDES = (1024, 2048), 19, (16, 8)

@@ -7,7 +7,7 @@ import time
 import cv2
 import numpy as np
 
-from adapt.toytown import CITIES, CLASSES, draw
+from adapt.data.toytown import CITIES, CLASSES, draw
 
 IMAGES = 400
 

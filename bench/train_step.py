@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from adapt.batches import Batch
+from adapt.data.batches import Batch
+from adapt.data.classes import IGNORE
 from adapt.fit import Method
-from adapt.labels import IGNORE
 from adapt.methods.output_adversary import Config as AdversaryConfig
 from adapt.methods.output_adversary import OutputAdversary
 from adapt.methods.source_only import Config, SourceOnly

@@ -9,10 +9,10 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
-from demo.listen import LOOPBACK, listen
 from export.bundle import read_bundle
-from serve.engine import Engine
-from serve.reconstructor import opened as reconstructor_of
+from serve.http.listening_socket import LOOPBACK, listen
+from serve.runtime.engine import Engine
+from serve.runtime.image_graphs import reconstructor_of
 
 
 def demo(
@@ -44,7 +44,7 @@ def demo(
         os.environ.update(
             GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=scratch, ORT_DISABLE_TELEMETRY="1"
         )
-        from demo.app import build, serve_page  # noqa: PLC0415 - after the settings above
+        from demo.page.app import build, serve_page  # noqa: PLC0415 - after the settings above
 
         engine = Engine(opened, precision=precision)
         reconstructor = reconstructor_of(opened)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from export.module import Options, bundle_from_module
+    from export.from_module import Options, bundle_from_module
 
 __all__ = ["Options", "bundle_from_module"]
 
@@ -14,6 +14,6 @@ def __getattr__(name: str) -> Any:
     """What needs torch is imported when it is asked for; a vehicle reads bundles without it."""
     if name not in __all__:
         raise AttributeError(f"module 'export' has no attribute {name!r}")
-    from export import module  # noqa: PLC0415
+    from export import from_module  # noqa: PLC0415
 
-    return getattr(module, name)
+    return getattr(from_module, name)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from adapt.datasets import labelled, unlabelled
+from adapt.data.datasets import labelled, unlabelled
 from roadshift import UserError
 
 Pixels = NDArray[np.uint8]

@@ -11,20 +11,20 @@ from pathlib import Path
 
 from adapt.checkpoint import SavedRun
 from export.bundle import Bundle, check_destination, read_bundle, write_bundle
-from export.document import markdown, page
-from export.exported import Exported, export_graphs, given
+from export.bundle.graphs import PAGE, REPORT, SEGMENTOR, segmentor_file
+from export.export_graphs import Exported, export_graphs, given
 from export.frames import Frames, Pixels, Size
-from export.judge import Judge
-from export.limits import budget_reasons
-from export.lower import Lowered, Lowering, lower
-from export.names import PAGE, REPORT, SEGMENTOR, segmentor_file
-from export.onnx_file import OPSET
+from export.graph.onnx_file import OPSET
+from export.precision.accuracy import Judge
+from export.precision.budget import budget_reasons
+from export.precision.lower import Lowered, Lowering, lower
 from export.provenance import plain
-from export.report import Evidence, report
-from export.trial import Trial, sizes_to_check
-from export.verify import Candidate, OnnxRuntime, Verification, verify
+from export.report.document import markdown, page
+from export.report.report import Evidence, report
+from export.verification.inputs import Trial, sizes_to_check
+from export.verification.segmentor import Candidate, OnnxRuntime, Verification, verify
 from roadshift import Failure
-from serve.verify import check_device
+from serve.device_check.verify import check_device
 
 RUNS = 20
 """Of every precision, to say how fast it is on the machine that exports."""

@@ -53,8 +53,8 @@ def segment(
     overwrite
         Make answers again that are newer than their input and the bundle.
     """
-    from serve.engine import Engine  # noqa: PLC0415 - --help answers without loading these
-    from serve.segment import segment as to_files  # noqa: PLC0415
+    from serve.media.segment_files import segment as to_files  # noqa: PLC0415
+    from serve.runtime.engine import Engine  # noqa: PLC0415 - --help answers without loading these
 
     engine = Engine(read_bundle(bundle), **asdict(device))
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -93,14 +93,14 @@ def serve(
     port
         The port to listen on.
     """
-    from serve.drawings import drawings_of  # noqa: PLC0415 - --help answers without loading these
-    from serve.engine import Engine  # noqa: PLC0415
-    from serve.server import run_server  # noqa: PLC0415
+    from serve.http.server import run_server  # noqa: PLC0415
+    from serve.runtime.engine import Engine  # noqa: PLC0415
+    from serve.runtime.image_graphs import image_graphs_of  # noqa: PLC0415 - --help answers without loading these
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     read = read_bundle(bundle)
     engine = Engine(read, **asdict(device))
-    drawings = drawings_of(read, provider=device.provider, threads=device.threads)
+    drawings = image_graphs_of(read, provider=device.provider, threads=device.threads)
     logging.info("%s, labels by the %s route: %s", engine.precision, engine.route, engine.why)
     print(f"serving {read.name} on http://{host}:{port} (Ctrl-C stops)", flush=True)
     run_server(engine, drawings, host, port, limits)
@@ -133,7 +133,7 @@ def verify(
     runs
         How often a frame is timed in each precision.
     """
-    from serve.verify import check_device  # noqa: PLC0415 - --help answers without loading these
+    from serve.device_check.verify import check_device  # noqa: PLC0415 - --help answers without loading these
 
     asked = [] if precision == "all" else [name.strip() for name in precision.split(",")]
     if strange := [name for name in asked if name not in PRECISIONS]:

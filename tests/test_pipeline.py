@@ -17,10 +17,10 @@ import torch
 import tritonclient.http
 
 import roadshift
-from adapt import checkpoint
-from adapt.evaluate import Views, evaluating, predict
+from adapt import checkpoint, saved_state
+from adapt.evaluation.evaluate import Views, evaluating, predict
 from export.bundle import read_bundle
-from serve.engine import Engine
+from serve.runtime.engine import Engine
 
 NAME = "bundle"
 
@@ -130,7 +130,7 @@ def test_a_damaged_network_is_not_exported(
     segmentor, info, _ = checkpoint.read(road / "run")
     checkpoint.write_info(tmp_path / "run", info)
     next(segmentor.parameters()).data.fill_(torch.nan)
-    checkpoint.save(tmp_path / "run/last.safetensors", {"segmentor": segmentor}, 1)
+    saved_state.save(tmp_path / "run/last.safetensors", {"segmentor": segmentor}, 1)
     before = read_bundle(road / NAME).files
     asked = ["export", tmp_path / "run", "--out", road / NAME, "--data", tiny_source]
     assert command(*asked) == 1

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tensorrt_double import TensorRT
 
 from export.bundle import Bundle, Golden, write_bundle
-from export.tensorrt.wish import Wish
+from export.tensorrt.options import Wish
 
 SIZE = (16, 24)
 PALETTE = ((0, 0, 0), (250, 0, 0), (0, 250, 0))

@@ -13,8 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from adapt.batches import Batch
-from adapt.full_size import full_size
+from adapt.data.batches import Batch
 from adapt.game import Game, Losses
 from adapt.losses import (
     ADVERSARIAL_LOSSES,
@@ -25,6 +24,7 @@ from adapt.losses import (
 )
 from adapt.networks import build
 from adapt.networks.output_discriminator import OutputDiscriminator
+from adapt.networks.upsampling import full_size
 from adapt.optimizers import discriminator_optimizer, segmentor_optimizer
 from adapt.run import Run
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adapt.batches import Batch
-from adapt.full_size import full_size
+from adapt.data.batches import Batch
 from adapt.game import Game, Losses
 from adapt.losses import cross_entropy
 from adapt.networks import build
+from adapt.networks.upsampling import full_size
 from adapt.optimizers import segmentor_optimizer
 from adapt.run import Run
 

@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from onnx import NodeProto, helper
 from onnxruntime.quantization.calibrate import HistogramCollector
 
-from export.precision.flow import Flow, prepared
+from export.precision.graph_index import Flow, prepared
+from export.precision.int8_nodes import sites
+from export.precision.partial_session import Pixels, Session, times
 from export.precision.ranges import FORMAT, Method, Ranges, read_ranges, write_ranges
-from export.precision.session import Pixels, Session, times
-from export.precision.sites import sites
 from roadshift import Failure, UserError
 
 Histogram = NDArray[np.int64]

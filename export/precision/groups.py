@@ -7,7 +7,7 @@ from typing import TypeAlias
 import onnx
 from onnx import NodeProto
 
-from export.precision.flow import Flow, prepared
+from export.precision.graph_index import Flow, prepared
 
 Path: TypeAlias = tuple[str, ...]
 

@@ -14,10 +14,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from export.precision.flow import WEIGHTED, Flow, prepared, replace_nodes, without_weights
+from export.precision.graph_index import WEIGHTED, Flow, prepared, replace_nodes, without_weights
 from export.precision.groups import group_nodes
+from export.precision.int8_nodes import Sites, sites
 from export.precision.ranges import Ranges
-from export.precision.sites import Sites, sites
 from roadshift import Failure, unknown
 
 PAIR = ("QuantizeLinear", "DequantizeLinear")

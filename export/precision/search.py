@@ -9,73 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import onnx
 
-from export.precision.flow import Flow, prepared
+from export.precision.budget import Budget, Measured
+from export.precision.graph_index import Flow, prepared
 from export.precision.groups import group_nodes
 from export.precision.int8 import to_int8
+from export.precision.int8_nodes import sites
 from export.precision.ranges import Ranges
-from export.precision.sites import sites
-from roadshift import Failure, UserError
-
-
-class Measured(NamedTuple):
-    """What a graph loses against float32, and its speed.
-
-    `disagreement` is the share (0..1) of pixels whose label is another; `miou_drop` and
-    `class_drop`, that of the worst class, are in points and None without labels; `milliseconds` are
-    the network's.
-    """
-
-    disagreement: float
-    miou_drop: float | None
-    class_drop: float | None
-    milliseconds: float
-
-    def __str__(self) -> str:
-        text = f"{self.disagreement:.2%} of the labels differ"
-        if self.miou_drop is not None:
-            text += f", mIoU falls by {self.miou_drop:.2f} points"
-        if self.class_drop is not None:
-            text += f", that of the worst class by {self.class_drop:.2f}"
-        return f"{text}, {self.milliseconds:.1f} ms"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """How much may be lost: points of mIoU and of one class's IoU where there are labels, and where
-    there are none the percentage of pixels whose label changes.
-
-    Raises UserError for what is no number from 0 to 100.
-    """
-
-    max_miou_drop: float = 0.5
-    max_class_drop: float = 2.0
-    max_disagreement: float = 2.0
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not 0 <= value <= 100:
-                option = "--" + name.replace("_", "-")
-                raise UserError(f"{option} is {value:g}: give points or a percentage, 0 to 100")
-
-    def holds(self, measured: Measured) -> bool:
-        """Whether no more than that was lost; NaN is more."""
-        if measured.miou_drop is None:
-            return 100 * measured.disagreement <= self.max_disagreement
-        worst = measured.class_drop
-        return measured.miou_drop <= self.max_miou_drop and (
-            worst is None or worst <= self.max_class_drop
-        )
-
-    def __str__(self) -> str:
-        return (
-            f"at most {self.max_miou_drop:g} points of mIoU and {self.max_class_drop:g} of a class "
-            f"with labels, {self.max_disagreement:g}% of the pixels without"
-        )
+from roadshift import Failure
 
 
 class Step(NamedTuple):

@@ -11,10 +11,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from export.tensorrt.libraries import logger, reason, started
-from export.tensorrt.watch import Shown, monitor
-from export.tensorrt.wish import Wish
+from export.tensorrt.options import Wish
+from export.tensorrt.progress import Shown, monitor
 from roadshift import Failure, replacing
+from serve.runtime.tensorrt.bindings import logger, reason, started
 
 
 def build(trt: Any, model: bytes, wish: Wish, cache: Path, show: Shown) -> bytes:

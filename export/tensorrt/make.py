@@ -11,16 +11,24 @@ from typing import Any
 import numpy as np
 
 from export.bundle import Bundle
-from export.tensorrt.border import at_border
+from export.bundle.plan_file import (
+    AMPERE,
+    Device,
+    Sidecar,
+    manifest_hash,
+    numbers,
+    sha256,
+    write_plan,
+)
 from export.tensorrt.build import build
-from export.tensorrt.cuda import Cuda, Device
-from export.tensorrt.libraries import numbers, tensorrt
-from export.tensorrt.sidecar import AMPERE, Sidecar, manifest_hash, sha256, write_plan
-from export.tensorrt.watch import Shown
-from export.tensorrt.wish import Wish, check
+from export.tensorrt.options import Wish, check
+from export.tensorrt.progress import Shown
+from export.tensorrt.uint8_border import at_border
 from roadshift import UserError
-from serve.plan import Plan
-from serve.prune import prune
+from serve.runtime.rewrites.prune import prune
+from serve.runtime.tensorrt.bindings import tensorrt
+from serve.runtime.tensorrt.cuda import Cuda
+from serve.runtime.tensorrt.plan import Plan
 
 WARM_UP, TIMED = 10, 100
 

@@ -14,8 +14,8 @@ from adapt.checkpoint import RunInfo, SavedRun
 from adapt.networks.image_generator import Reconstructor
 from adapt.networks.segmentor import Normalise, Recipe, Segmented, Segmentor
 from export.frames import Frame, Frames
-from export.graph import Deployed, to_onnx
-from export.verify import Subject
+from export.graph.segmentor import Deployed, to_onnx
+from export.verification.reference import Subject
 
 CLASSES = ("road", "car", "sky")
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from adapt.networks.segmentor import Normalise
-from export import exported
+from export import export_graphs
 from export.bundle import RECONSTRUCTOR, Bundle, read_bundle
-from export.graph import Deployed
+from export.graph.reconstructor import Rebuilding
+from export.graph.segmentor import Deployed
 from export.make import make_bundle
-from export.reconstructor import Rebuilding
 from roadshift import Failure, UserError
 
 
@@ -121,7 +121,7 @@ def test_a_graph_that_is_not_the_network_becomes_no_bundle(
 
     shutil.copytree(made.folder, tmp_path / "b")
     before = read_bundle(tmp_path / "b")
-    monkeypatch.setattr(exported, "Deployed", Wrong)
+    monkeypatch.setattr(export_graphs, "Deployed", Wrong)
     with pytest.raises(Failure) as error:
         make_bundle(tiny.saved(tiny.Centres()), tiny.frames(), tmp_path / "b", size=None)
     text = str(error.value)
@@ -142,7 +142,7 @@ def test_frames_below_the_smallest_size(tiny, tmp_path) -> None:
 
 def test_a_wrong_destination_is_found_before_the_work(tiny, tmp_path, monkeypatch) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    monkeypatch.setattr(exported, "to_onnx", None)
+    monkeypatch.setattr(export_graphs, "to_onnx", None)
     with pytest.raises(UserError, match=r"notes\.txt"):
         make_bundle(tiny.saved(tiny.Centres()), tiny.frames(), tmp_path, size=None)
 
@@ -198,7 +198,7 @@ def test_a_reconstructor_of_one_size(tiny, tmp_path) -> None:
 
 def test_a_wrong_reconstructor_becomes_no_bundle(tiny, tmp_path, monkeypatch) -> None:
     """Red and blue are swapped in the graph only."""
-    to_onnx = exported.drawing.to_onnx
+    to_onnx = export_graphs.image_graph.to_onnx
 
     class Swapped(Rebuilding):
         def forward(self, labels):
@@ -208,7 +208,7 @@ def test_a_wrong_reconstructor_becomes_no_bundle(tiny, tmp_path, monkeypatch) ->
         wrong = Swapped(one.module.reconstructor, one.module.work_size).eval()
         return to_onnx(replace(one, module=wrong), size)
 
-    monkeypatch.setattr(exported.drawing, "to_onnx", planted)
+    monkeypatch.setattr(export_graphs.image_graph, "to_onnx", planted)
     saved = tiny.saved(tiny.Centres(), None, tiny.reconstructor())
     with pytest.raises(
         Failure, match=r"at 45x75 the reconstructor's images differ by .* No bundle"

@@ -27,11 +27,12 @@ from tiny_graphs import (
 )
 
 from export.bundle import Bundle, Golden, write_bundle
-from serve.codec import encode_png
-from serve.drawings import drawings_of
-from serve.engine import Engine
+from serve.http.listening_socket import listen
+from serve.http.server import Server
 from serve.limits import Limits
-from serve.server import Server, bind
+from serve.media.codec import encode_png
+from serve.runtime.engine import Engine
+from serve.runtime.image_graphs import image_graphs_of
 
 PNG = {"Content-Type": "image/png"}
 INFER = "/v2/models/tiny/infer"
@@ -170,8 +171,8 @@ def running(
     engine = GatedEngine(bundle)
     if not ready:
         engine.gate.clear()
-    with bind("127.0.0.1", 0) as bound:
-        server = Server(engine, bound, limits or Limits(), drawings_of(bundle, threads=1))
+    with listen("127.0.0.1", 0) as bound:
+        server = Server(engine, bound, limits or Limits(), image_graphs_of(bundle, threads=1))
         thread = threading.Thread(target=_run, args=(server,))
         thread.start()
         address = f"127.0.0.1:{bound.getsockname()[1]}"

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from adapt.networks.segmentor import Normalise, Recipe, Segmented, Segmentor
-from export.graph import Deployed, to_onnx
+from export.graph.segmentor import Deployed, to_onnx
 
 
 class Small(Segmentor):

@@ -9,9 +9,9 @@ from onnx import numpy_helper
 
 from export.precision import calibrate as module
 from export.precision.calibrate import calibrate
-from export.precision.flow import Flow, prepared
-from export.precision.session import Session
-from export.precision.sites import sites
+from export.precision.graph_index import Flow, prepared
+from export.precision.int8_nodes import sites
+from export.precision.partial_session import Session
 from roadshift import Failure, UserError
 
 

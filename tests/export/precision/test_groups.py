@@ -4,7 +4,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from export.precision.flow import Flow, prepared
+from export.precision.graph_index import Flow, prepared
 from export.precision.groups import layer_groups
 
 

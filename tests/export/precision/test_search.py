@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 
+from export.precision.budget import Budget, Measured
 from export.precision.calibrate import calibrate
 from export.precision.groups import layer_groups
 from export.precision.int8 import check_int8
-from export.precision.search import Budget, BudgetError, Measured, Step, search
+from export.precision.search import BudgetError, Step, search
 from roadshift import UserError
 
 BACKBONE = "segmentor.backbone."

@@ -14,7 +14,8 @@ import tensorrt_double
 from cuda_double import API, recorded
 
 ROOT = Path(__file__).resolve().parents[3]
-FILES = [*sorted((ROOT / "export/tensorrt").glob("*.py")), ROOT / "serve/plan.py"]
+FOLDERS = ("export/tensorrt", "serve/runtime/tensorrt")
+FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.py"))
 ROOTS = {
     "trt": ("tensorrt", ""),
     "builder": ("tensorrt", "Builder"),
@@ -155,8 +156,8 @@ WITH_TENSORRT = """
 import sys
 import tensorrt_bindings as trt
 sys.modules["tensorrt"] = trt
-from export.tensorrt.libraries import logger, started, tensorrt
-from export.tensorrt.watch import monitor
+from serve.runtime.tensorrt.bindings import logger, started, tensorrt
+from export.tensorrt.progress import monitor
 from roadshift import Failure
 
 assert tensorrt() is trt and trt.__version__ == sys.argv[1]
@@ -189,7 +190,7 @@ print("all of it")
 WITH_CUDA = """
 import sys
 import cuda.bindings
-from export.tensorrt.cuda import Cuda
+from serve.runtime.tensorrt.cuda import Cuda
 from roadshift import Failure
 
 assert cuda.bindings.__version__ == sys.argv[1]

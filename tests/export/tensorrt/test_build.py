@@ -7,10 +7,10 @@ import pytest
 from cuda_double import recorded
 from tiny_plan import SIZE, machine, segmentor, wish
 
-from export.tensorrt.border import at_border
 from export.tensorrt.build import build
+from export.tensorrt.uint8_border import at_border
 from roadshift import Failure
-from serve.prune import prune
+from serve.runtime.rewrites.prune import prune
 
 
 def nothing(phase, done, total):
@@ -141,7 +141,7 @@ def test_an_operator_that_the_target_lacks(device, graph, tmp_path):
 
 
 def test_bytes_between_the_nodes_are_what_the_parser_refuses(device, tmp_path):
-    """Without export.tensorrt.border no bundle's graph would parse."""
+    """Without export.tensorrt.uint8_border no bundle's graph would parse."""
     whole = prune(segmentor(None), ["labels"])
     with pytest.raises(Failure, match=r"operator Transpose \(node 'first'\) .* intermediate"):
         build(device.trt, whole, wish(), tmp_path / "cache", nothing)

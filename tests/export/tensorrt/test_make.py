@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from tiny_plan import SIZE, frame, machine, make_bundle, wish
 
-from export.tensorrt.golden import pairs
+from export.bundle.plan_file import manifest_hash, page_of, read_plan
 from export.tensorrt.make import make_plan
-from export.tensorrt.sidecar import manifest_hash, page_of, read_plan
-from export.tensorrt.wish import Wish, size_for
+from export.tensorrt.options import Wish, size_for
 from roadshift import Failure, UserError
-from serve.plan import Plan
+from serve.runtime.tensorrt.golden import pairs
+from serve.runtime.tensorrt.plan import Plan
 
 
 def nothing(phase, done, total):
@@ -128,7 +128,7 @@ def test_a_drawing_that_is_another_one(tmp_path, device, monkeypatch):
 def test_the_worst_frame_counts(tmp_path, device, monkeypatch):
     bundle = make_bundle(tmp_path / "b", frames=[SIZE] * 3)
     shares = iter([1.0, 0.5, 1.0])
-    monkeypatch.setattr("export.tensorrt.golden._agreement", lambda *_: next(shares))
+    monkeypatch.setattr("serve.runtime.tensorrt.golden._agreement", lambda *_: next(shares))
     with pytest.raises(Failure, match=r"gives 50\.0000% of a golden frame's labels"):
         make_plan(bundle, wish(), tmp_path / "out", nothing)
 
@@ -206,7 +206,7 @@ def test_sizes(bundle, tmp_path):
 def test_nothing_of_torch_is_needed():
     """A Jetson has none; export/ may import it elsewhere, so no lint rule holds this."""
     code = (
-        "import sys, serve.plan, export.cli_engine, export.tensorrt.make; "
+        "import sys, serve.runtime.tensorrt.plan, export.cli.engine, export.tensorrt.make; "
         "loaded = {name.split('.')[0] for name in sys.modules}; "
         "sys.exit(bool(loaded & {'torch', 'adapt', 'tensorrt', 'cuda'}))"
     )

@@ -1,0 +1,77 @@
+"""`roadshift adapt METHOD` and `roadshift evaluate`."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeVar
+
+from cyclopts import App, Parameter
+from rich import print as show
+
+from adapt.methods import output_adversary as oa
+from adapt.methods import source_only as so
+from adapt.methods.ldr import reconstruction as rec
+from adapt.methods.ldr.stages import train_ldr
+from adapt.run import Run
+from adapt.stages.ablation import read_recipe, run_ablation
+from adapt.stages.ablation import table as ablation_table
+from adapt.stages.train import train
+from roadshift import UserError
+
+T = TypeVar("T")
+Flat = Annotated[T, Parameter(name="*")]
+
+app = App(name="adapt", help="Train a segmentor on one city for another; one command a method.")
+
+
+@app.command(name="source_only")
+def source_only(run: Flat[Run], config: Flat[so.Config] = so.Config()) -> None:
+    """Train on the labelled source alone: the baseline (on the target's labels, the oracle)."""
+    _done(run, train("source_only", so.SourceOnly, config, run))
+
+
+@app.command(name="output_adversary")
+def output_adversary(run: Flat[Run], config: Flat[oa.Config] = oa.Config()) -> None:
+    """Align the outputs of both cities by discriminators (AdaptSegNet, AdvEnt)."""
+    _done(run, train("output_adversary", oa.OutputAdversary, config, run))
+
+
+@app.command(name="ldr")
+def ldr(
+    run: Flat[Run],
+    config: Flat[rec.Config] = rec.Config(),
+    *,
+    stage: str = "",
+    ablation: str = "",
+    scored_on: str = "",
+) -> None:
+    """Translate the target, rebuild images from predicted labels (Yang et al., 2020).
+
+    Parameters
+    ----------
+    stage
+        run this stage alone: translate, pretrain, joint0, pseudo_labels1, joint1, ...
+    ablation
+        run the rows of a table instead, each under --out, and print it: table3 ... table6 of the
+        paper, or a TOML file like those in adapt/methods/ldr/recipes
+    scored_on
+        for --ablation: labelled images that each finished row is scored on
+    """
+    if not ablation:
+        _done(run, train_ldr(config, run, stage=stage))
+        return
+    if stage or not scored_on:
+        raise UserError(
+            "--ablation runs all stages of its rows and scores them: give --scored-on with "
+            "labelled images, and no --stage"
+        )
+    recipe = read_recipe(ablation)
+    if rows := run_ablation(recipe, config, run, scored_on):
+        show(ablation_table(recipe, rows))
+
+
+def _done(run: Run, first: bool) -> None:
+    if not first:
+        return
+    print(f"trained: {run.out}")
+    print(f"next: roadshift evaluate {run.out} --data SPEC")
+    print(f"      roadshift export {run.out} --out BUNDLE")

@@ -1,0 +1,1 @@
+"""From a data spec to a batch: opening, checking, augmenting and drawing images."""

@@ -1,0 +1,184 @@
+"""Runs side by side on the same labelled images: how well each segments, and what a frame costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from adapt import checkpoint
+from adapt.checkpoint import RunInfo
+from adapt.data.classes import Colour
+from adapt.data.datasets import LabelledImages, labelled
+from adapt.evaluation.comparison_grid import Column, Frame, grid
+from adapt.evaluation.cost import Cost, Function, costs_of
+from adapt.evaluation.evaluate import Views, evaluate
+from roadshift import UserError
+
+PICTURED = 4
+Labels = UInt8[np.ndarray, "h w"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """One run: IoU and mIoU in percent over the classes compared, None where one occurs nowhere."""
+
+    run: str
+    name: str
+    method: str
+    network: str
+    steps: int
+    size: tuple[int, int] | None
+    miou: float | None
+    iou: dict[str, float | None]
+    cost: Cost
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """All runs, and how they were measured; `left_out` are classes that not all runs have."""
+
+    data: str
+    images: int
+    frame: tuple[int, int]
+    device: str
+    threads: int
+    classes: tuple[str, ...]
+    palette: tuple[Colour, ...]
+    left_out: tuple[str, ...]
+    runs: tuple[Compared, ...]
+
+
+class Request(NamedTuple):
+    """What is asked for; without a size every run looks at the images in the size it trained at."""
+
+    runs: Sequence[Path]
+    data: str
+    size: tuple[int, int] | None = None
+    device: str = "cpu"
+
+
+class Candidate(NamedTuple):
+    """A run that is looked at; its segmentor is on the device asked for."""
+
+    path: Path
+    name: str
+    info: RunInfo
+    function: Function
+
+
+def compare(
+    asked: Request, say: Callable[[str], None] = lambda _: None
+) -> tuple[Comparison, UInt8[np.ndarray, "h w 3"]]:
+    """Score and measure the last checkpoint of every run; the numbers, and a picture of all.
+
+    A pixel counts when its true class is one that all runs have, so a run of more classes is asked
+    the same question as the others. `say` is told what is being done. Raises UserError when a
+    folder is no run, no class is common to all, or the labels have none of those.
+    """
+    candidates = _opened(asked)
+    shared, colours = _shared(candidates), _colours(candidates)
+    truth = _only(labelled(asked.data), shared)
+    chosen = np.linspace(0, len(truth) - 1, min(PICTURED, len(truth))).astype(int).tolist()
+    say("the cost of a frame")
+    frame = torch.from_numpy(truth.image(0))[None].to(asked.device)
+    costs = costs_of([one.function for one in candidates], frame)
+    runs: list[Compared] = []
+    columns: list[Column] = []
+    for one, cost in zip(candidates, costs, strict=True):
+        say(f"{one.name} ({len(runs) + 1} of {len(candidates)})")
+        scored, seen = _scored(one, cost, truth, chosen)
+        title = one.name if scored.miou is None else f"{one.name}: mIoU {scored.miou:.1f}"
+        runs.append(scored)
+        columns.append(Column(title, seen, [colours[c] for c in one.info.classes]))
+    palette = tuple(colours[c] for c in shared)
+    columns.append(Column("truth", [truth.label(i) for i in chosen], palette))
+    comparison = Comparison(
+        data=asked.data,
+        images=len(truth),
+        frame=(frame.shape[1], frame.shape[2]),
+        device=torch.cuda.get_device_name() if asked.device == "cuda" else "the CPU",
+        threads=torch.get_num_threads(),
+        classes=shared,
+        palette=palette,
+        left_out=tuple(c for c in colours if c not in shared),
+        runs=tuple(runs),
+    )
+    frames = [Frame(truth.images.names[i], truth.image(i)) for i in chosen]
+    return comparison, grid(frames, columns, colours)
+
+
+def _opened(asked: Request) -> list[Candidate]:
+    """All runs, by their folders' names, or by their paths where two have the same name."""
+    if not asked.runs:
+        raise UserError("no run was named; give one run folder or more")
+    names = [run.resolve().name for run in asked.runs]
+    if len(set(names)) < len(names):
+        names = [str(run) for run in asked.runs]
+    found: list[Candidate] = []
+    for run, name in zip(asked.runs, names, strict=True):
+        segmentor, info, _ = checkpoint.read(run)
+        segmentor.to(asked.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        found.append(Candidate(run, name, info, Function(segmentor, asked.size or info.work_size)))
+    return found
+
+
+def _scored(
+    one: Candidate, cost: Cost, truth: LabelledImages, chosen: Sequence[int]
+) -> tuple[Compared, list[Labels]]:
+    """One run's numbers, and its label maps of the chosen images."""
+    segmentor, size = one.function
+    seen: dict[int, Labels] = {}
+
+    def see(i: int, labels: Labels) -> None:
+        if i in chosen:
+            seen[i] = labels
+
+    scores = evaluate(segmentor, truth.with_classes(one.info.classes), Views(size=size), see)
+    compared = Compared(
+        run=str(one.path),
+        name=one.name,
+        method=one.info.method,
+        network=one.info.network,
+        steps=one.info.steps,
+        size=size,
+        miou=_number(scores.miou),
+        iou={name: _number(scores.iou[name]) for name in truth.classes},
+        cost=cost,
+    )
+    return compared, [seen[i] for i in chosen]
+
+
+def _colours(candidates: Sequence[Candidate]) -> dict[str, Colour]:
+    """All classes of all runs, each in the colour of the first run that has it."""
+    colours: dict[str, Colour] = {}
+    for one in candidates:
+        for name, colour in zip(one.info.classes, one.info.palette, strict=True):
+            colours.setdefault(name, colour)
+    return colours
+
+
+def _shared(candidates: Sequence[Candidate]) -> tuple[str, ...]:
+    """The classes that all runs have, in the order of the first."""
+    sets = [one.info.classes for one in candidates]
+    shared = tuple(c for c in sets[0] if all(c in classes for classes in sets))
+    if not shared:
+        each = "; ".join(f"{one.name}: {', '.join(one.info.classes)}" for one in candidates)
+        raise UserError(f"the runs have no class in common ({each}); compare runs that share some")
+    return shared
+
+
+def _only(labels: LabelledImages, classes: tuple[str, ...]) -> LabelledImages:
+    """Labels of these classes alone, whatever classes they are asked for later."""
+    known = labels.with_classes(classes)
+    return replace(known, ids={k: name for k, name in known.ids.items() if name in classes})
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value

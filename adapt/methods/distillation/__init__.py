@@ -1,0 +1,1 @@
+"""Distillation: a student learns from a finished run on target images alone."""

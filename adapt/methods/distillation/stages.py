@@ -1,0 +1,72 @@
+"""From a trained run to a student's run folder: the teacher, the target's images, the loop."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from adapt import checkpoint, saved_state
+from adapt.checkpoint import RunInfo
+from adapt.data.batches import make_draws
+from adapt.data.datasets import Images, unlabelled
+from adapt.data.images import by
+from adapt.device import make_fabric
+from adapt.evaluation.evaluate import Views
+from adapt.fit import fit
+from adapt.methods.distillation.distillation import Config, Distillation
+from adapt.monitor import Monitor
+from adapt.networks.weights import init_segmentor
+from adapt.run import Run, parse_size
+from adapt.stages.claim import claim, describe
+from adapt.stages.progress_pictures import segmented
+from roadshift import UserError
+
+
+def distill(teacher: Path, config: Config, run: Run) -> bool:
+    """Train `run.network` into `run.out` as the student of a finished run.
+
+    Where `run` leaves them empty, the target and the size are the teacher's; its source is noted,
+    never opened. The same teacher and settings resume a run. Returns whether this process is the
+    run's first. Raises UserError for a teacher, settings or data that do not fit, Failure when
+    training breaks.
+    """
+    segmentor, taught, _ = checkpoint.read(teacher)
+    size = run.size or (by(taught.work_size) if taught.work_size else "")
+    run = replace(run, source=taught.source, target=run.target or taught.target, size=size)
+    target = _target(run, taught)
+    made_of = {
+        "target": target.fingerprint,
+        "teacher's weights": saved_state.fingerprint(teacher / "last.safetensors"),
+    }
+    info = describe("distillation", config, run, taught, made_of)
+    info = replace(info, settings={**info.settings, "teacher": str(teacher)})
+    fabric = make_fabric(run)
+    claim(run.out, info)
+    fabric.launch()  # with several devices, the others start here and come this way again
+    torch.manual_seed(run.seed)
+    segmentor.to(fabric.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    method = Distillation(config, run, len(info.classes), segmentor)
+    if not (run.out / "last.safetensors").is_file():
+        init_segmentor(method.segmentor, run.weights)
+    views = Views(size=parse_size(run.size, "size"))
+    picture = partial(segmented, method.segmentor, target, views, info.palette)
+    monitor = Monitor(run, picture) if fabric.global_rank == 0 else None
+    # The student's colours are changed in its step: the teacher sees the crops as they are.
+    draws = make_draws(replace(run, colour_jitter=0.0, blur=0.0), None, target)
+    fit(method, draws, run, fabric, monitor)
+    return monitor is not None
+
+
+def _target(run: Run, taught: RunInfo) -> Images:
+    try:
+        return unlabelled(run.target, strict=run.strict)
+    except UserError as error:
+        if run.target != taught.target:
+            raise
+        raise UserError(
+            f"the target that the teacher was trained on does not open here: {error} (or name its "
+            "images with --target)"
+        ) from error

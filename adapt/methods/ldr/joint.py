@@ -1,0 +1,85 @@
+"""Label-driven reconstruction, the joint training (Yang et al., ECCV 2020, Eq. 1, 2 and 6)."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from adapt.data.augment import Recolour
+from adapt.data.batches import Batch
+from adapt.game import Game, Losses
+from adapt.losses import SOURCE, TARGET, cross_entropy, cross_entropy_to
+from adapt.methods.ldr.reconstruction import Config, Rebuilder, near_one_hot
+from adapt.networks import build
+from adapt.networks.output_discriminator import OutputDiscriminator
+from adapt.networks.upsampling import full_size
+from adapt.optimizers import discriminator_optimizer, segmentor_optimizer
+from adapt.run import Run
+
+
+class Segmentation:
+    """Eq. 1 and 2: G segments both cities, D tells their outputs apart; no reconstruction."""
+
+    def __init__(self, config: Config, run: Run, classes: int) -> None:
+        self.config = config
+        self.G = build(run.network, classes)
+        self.D = OutputDiscriminator(classes, config.width)
+        self.recolour = Recolour(run.colour_jitter, run.blur)
+        self.game = Game(**self.optimizers(run))
+        self.state = {"segmentor": self.G, "D": self.D, **self.game.state()}
+
+    def step(self, batch: Batch) -> Losses:
+        _, loss_D, loss_G = self.losses(batch)
+        return self.game.play(D=loss_D, G=loss_G)
+
+    def losses(self, batch: Batch) -> tuple[Float[Tensor, "n c h w"], Tensor, Tensor]:
+        """One pass of G over both cities: logits at full size, D's loss, Eq. 1."""
+        x, y, w = (
+            torch.cat([batch.x_s, batch.x_t]), torch.cat([batch.y_s, batch.y_t]), self.config
+        )  # fmt: skip
+        cities = [len(batch.y_s), len(batch.y_t)]
+        z, aux = (
+            full_size(z, (x.shape[2], x.shape[3]), self.G.align_corners)
+            for z in self.G(self.recolour(x))
+        )
+        (z_s, z_t), (y_s, y_t) = z.split(cities), y.split(cities)
+        d_s, d_t = self.D(z.softmax(1)).split(cities)
+        loss_D = (cross_entropy_to(d_s, SOURCE) + cross_entropy_to(d_t, TARGET)) / 2  # Eq. 2
+        loss_G = (
+            cross_entropy(z_s, y_s)
+            + cross_entropy(z_t, y_t)  # 0 in the first round, which has no pseudo labels
+            + w.w_adv * cross_entropy_to(d_t, SOURCE)
+            + w.w_aux * cross_entropy(aux, y)
+        )
+        return z, loss_D, loss_G
+
+    def optimizers(self, run: Run) -> dict[str, torch.optim.Optimizer]:
+        """G's by its network's recipe, D's by AdaptSegNet's."""
+        return {
+            "G": segmentor_optimizer(self.G, run),
+            "D": discriminator_optimizer(self.D.parameters(), self.config.lr_d),
+        }
+
+
+class Joint:
+    """Eq. 6: segmentation, and reconstruction from what was predicted, in both cities."""
+
+    def __init__(self, config: Config, run: Run, classes: int) -> None:
+        self.config = config
+        self.segmentation = Segmentation(config, run, classes)
+        self.rebuild = Rebuilder(config, classes)
+        self.G, self.M = self.segmentation.G, self.rebuild.M
+        self.game = Game(**self.segmentation.optimizers(run), **self.rebuild.optimizers())
+        networks = {"segmentor": self.G, "D": self.segmentation.D}
+        networks |= {"M": self.M, "D_k": self.rebuild.D_k}
+        self.state = {**networks, **self.game.state()}
+
+    def step(self, batch: Batch) -> Losses:
+        w = self.config
+        z, loss_D, loss_G = self.segmentation.losses(batch)
+        omega = near_one_hot(z, w.tau) if w.space == "label" else z.float()
+        r = self.rebuild(omega, torch.cat([batch.x_s, batch.x_t]))
+        # Eq. 6 has the sum over both cities, the rebuilder's means are over the images of both.
+        loss = loss_G + 2 * (w.alpha * r.adversarial + w.beta * r.reconstruction)
+        return self.game.play(D=loss_D, D_k=r.discrimination, G=loss, M=loss)

@@ -1,0 +1,1 @@
+"""Pictures of label maps, for people."""

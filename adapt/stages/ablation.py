@@ -1,0 +1,122 @@
+"""Ablations: the rows of a table, each a run with some settings changed, and their scores.
+
+A recipe is a TOML file: a title, and under `rows` the name of each row with its changes.
+
+    title = "Direction of translation"
+    [rows."S->T"]
+    direction = "source_to_target"
+
+The rows share the first two stages where their settings for those are equal.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from rich.table import Table
+
+from adapt.evaluation.evaluate import Views
+from adapt.evaluation.score import Evaluation, score
+from adapt.methods.ldr.reconstruction import Config
+from adapt.methods.ldr.stages import train_ldr
+from adapt.run import Run
+from roadshift import UserError, replacing, unknown
+
+RECIPES = Path(__file__).parents[1] / "methods" / "ldr" / "recipes"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The title of a table and its rows: what each changes in the settings."""
+
+    title: str
+    rows: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A finished row: its scores, and the seconds its own stages took in this call."""
+
+    name: str
+    evaluation: Evaluation
+    seconds: float
+
+
+def read_recipe(name: str) -> Recipe:
+    """A recipe that comes with roadshift, by its name, or a TOML file.
+
+    Raises UserError for an unknown name, a file that is no recipe, and settings that do not exist
+    or cannot have the value.
+    """
+    path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
+    if not path.is_file():
+        known = [p.stem for p in RECIPES.glob("*.toml")]
+        raise unknown("recipe", name, known)
+    try:
+        values = tomllib.loads(path.read_text())
+        recipe = Recipe(str(values["title"]), {str(k): dict(v) for k, v in values["rows"].items()})
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{path} is no recipe ({error!r}): wanted a title, and rows with the settings they "
+            f"change, as in {RECIPES / 'table3.toml'}"
+        ) from error
+    for row, changes in recipe.rows.items():
+        for key, value in changes.items():
+            _must_fit(f"{path}, row {row!r}", key, value)
+    return recipe
+
+
+def run_ablation(recipe: Recipe, config: Config, run: Run, scored_on: str) -> list[Row]:
+    """Train every row under `run.out`, then score it; what is there already is not repeated.
+
+    The labels of `scored_on` are read after a row's training. Empty in all processes but the first.
+    """
+    rows: list[Row] = []
+    for name, changes in recipe.rows.items():
+        out = run.out / re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
+        begun = time.monotonic()
+        changed = replace(config, **changes)
+        if train_ldr(changed, replace(run, out=out), shared=run.out / "stages"):
+            seconds = time.monotonic() - begun
+            pictures = out / "scored"
+            scored = score(out, "last", scored_on, Views(), device=run.device, pictures=pictures)
+            rows.append(Row(name, scored, seconds))
+    if rows:
+        plain = {row.name: {"miou": row.evaluation.miou, "iou": row.evaluation.iou} for row in rows}
+        with replacing(run.out / "ablation.json") as temporary:
+            temporary.write_text(json.dumps({"title": recipe.title, "rows": plain}, indent=1))
+    return rows
+
+
+def table(recipe: Recipe, rows: list[Row]) -> Table:
+    """IoU by class and mIoU in percent, a line a row."""
+    first = rows[0].evaluation
+    title = f"{recipe.title}: {first.network} on {first.data}, {first.images} images"
+    result = Table("", *first.iou, "mIoU", "s", title=title, title_justify="left")
+    for row in rows:
+        cells = ["absent" if v is None else f"{v:.1f}" for v in row.evaluation.iou.values()]
+        result.add_row(row.name, *cells, f"{row.evaluation.miou:.1f}", f"{row.seconds:.0f}")
+    return result
+
+
+def _must_fit(where: str, key: str, value: Any) -> None:
+    hints = get_type_hints(Config)
+    if key not in hints:
+        raise UserError(f"{where}: {unknown('setting', key, hints)}")
+    hint = hints[key]
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise UserError(f"{where}: {unknown(key, str(value), get_args(hint))}")
+        return
+    right = (int, float) if hint is float else (hint,)
+    if type(value) not in right:
+        raise UserError(
+            f"{where}: {key} is {value!r}, wanted a value like {getattr(Config, key)!r}"
+        )

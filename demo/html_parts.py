@@ -1,0 +1,88 @@
+"""The HTML pieces of the demo page and the quickstart's report; everything is escaped."""
+
+from __future__ import annotations
+
+import base64
+import html
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from serve.media.paint import Colour
+
+# Colours and spacing of the pieces below; the page around them sets --rs-line and --rs-faint.
+CSS = """
+.rs-table { border-collapse: collapse; width: 100%; font-size: 14px; line-height: 1.35;
+  margin: 0 !important; }
+.rs-table, .rs-table tr { border: 0 !important; background: none !important; }
+.rs-table th, .rs-table td { padding: 5px 8px; text-align: left; vertical-align: middle;
+  overflow-wrap: anywhere; border: 0 !important;
+  border-bottom: 1px solid var(--rs-line) !important; }
+.rs-table th { font-weight: 600; }
+.rs-table .rs-number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.rs-legend td:first-child { white-space: nowrap; }
+.rs-absent { opacity: 0.45; }
+.rs-swatch { display: inline-block; width: 14px; height: 14px; border-radius: 4px;
+  margin-right: 9px; vertical-align: -2px; box-shadow: inset 0 0 0 1px rgba(128, 128, 128, 0.55); }
+.rs-track { background: var(--rs-faint); border-radius: 4px; height: 10px; min-width: 60px;
+  overflow: hidden; }
+.rs-bar { height: 10px; box-shadow: inset 0 0 0 1px rgba(128, 128, 128, 0.35); }
+.rs-facts .rs-wide { grid-column: 1 / -1; overflow-x: auto; }
+.rs-facts .rs-wide td, .rs-facts .rs-wide th, .rs-facts td:first-child { overflow-wrap: normal; }
+.rs-facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr));
+  gap: 8px 28px; }
+.rs-facts h3 { margin: 10px 0 4px; font-size: 15px; }
+"""
+
+
+def text(value: object) -> str:
+    """`value` in a form for people, escaped: floats to four digits, nothing as a dash."""
+    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return html.escape(f"{value:.4g}" if isinstance(value, float) else str(value))
+
+
+def swatch(colour: Colour) -> str:
+    """A small square of that RGB colour."""
+    return f'<span class="rs-swatch" style="background:{hexadecimal(colour)}"></span>'
+
+
+def hexadecimal(colour: Colour) -> str:
+    """RGB in 0..255 as #rrggbb."""
+    return "#" + bytes(colour).hex()
+
+
+def data_uri(png: bytes) -> str:
+    """A PNG file's bytes as an address that an <img> shows without fetching anything."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def facts_table(rows: Iterable[tuple[str, object]]) -> str:
+    """A table of two columns, a fact a row."""
+    lines = "".join(f"<tr><td>{text(a)}</td><td>{text(b)}</td></tr>" for a, b in rows)
+    return f'<table class="rs-table">{lines}</table>'
+
+
+def size_text(size: tuple[int, int] | None) -> str:
+    """(height, width) as HxW, and None as "any"."""
+    return "any" if size is None else f"{size[0]}x{size[1]}"
+
+
+def legend(shares: Mapping[str, float], palette: Sequence[Colour]) -> str:
+    """Class colours with the share of the pixels (0..1) each class has, the largest first.
+
+    `shares` has every class once, in the order of `palette`. The largest share fills its bar.
+    """
+    largest = max(shares.values()) or 1.0
+    rows: list[str] = []
+    coloured = zip(shares.items(), palette, strict=True)
+    for (name, share), colour in sorted(coloured, key=lambda row: -row[0][1]):
+        style = f"width:{100 * share / largest:.2f}%;background:{hexadecimal(colour)}"
+        percent = "<0.1" if 0 < share < 0.0005 else f"{100 * share:.1f}"
+        rows.append(
+            f"<tr{'' if share else ' class=rs-absent'}><td>{swatch(colour)}{text(name)}</td>"
+            f'<td style="width:50%"><div class="rs-track"><div class="rs-bar" style="{style}">'
+            f'</div></div></td><td class="rs-number">{text(percent)} %</td></tr>'
+        )
+    return f'<table class="rs-table rs-legend">{"".join(rows)}</table>'

@@ -1,0 +1,188 @@
+"""The demo page: a street image in, its classes as an overlay, their shares, the confidence.
+
+Of a bundle with a reconstructor also the image redrawn from the labels (demo/rebuilding.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import socket
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import gradio as gr
+import uvicorn
+from fastapi import FastAPI
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from demo.bundle_facts import bundle_facts
+from demo.html_parts import legend, text
+from demo.page.components import picture, scale
+from demo.page.reconstruction_tab import Rebuilding
+from demo.page.segmentation import Pixels, Segmented, heat, painted, segment
+from demo.page.theme import PAGE_CSS, theme
+from export.bundle import Bundle, Golden
+from roadshift import Failure, UserError
+from serve.http.listening_socket import LOOPBACK
+from serve.limits import Limits
+from serve.media.codec import decode
+from serve.media.paint import class_shares
+from serve.runtime.engine import Engine
+from serve.runtime.image_graphs import Reconstructor
+
+MAX_UPLOAD = 32 * 2**20
+OPACITY = 60
+# Each open page keeps its last image on the server, for the opacity slider.
+MAX_PAGES = 32
+
+
+class _Parts(NamedTuple):
+    """The components of the page that events read and write."""
+
+    upload: gr.File
+    examples: gr.Gallery
+    shares: gr.HTML
+    overlay: gr.Image
+    opacity: gr.Slider
+    confidence: gr.Image
+    note: gr.HTML
+    tabs: gr.Tabs
+    rebuilding: Rebuilding | None
+
+
+def build(bundle: Bundle, engine: Engine, reconstructor: Reconstructor | None = None) -> gr.Blocks:
+    """The page on a bundle; its golden frames are the examples, the first one shown at once.
+
+    With a reconstructor there is a tab for what it draws.
+    """
+    golden = bundle.golden()
+    # Uploads and painted pictures are deleted an hour after they were made.
+    page = gr.Blocks(
+        title=f"roadshift: {bundle.name}", analytics_enabled=False, delete_cache=(600, 3600)
+    )
+    with page:
+        shown = gr.State(None)
+        parts = _lay_out(bundle, golden, reconstructor)
+        show = _Shower(bundle, engine, golden)
+        outputs = [shown, parts.overlay, parts.confidence, parts.shares, parts.note, parts.upload]
+        # One image at a time goes through the engine, whichever button it came from.
+        engine_event: dict[str, Any] = {"api_visibility": "private", "concurrency_id": "engine"}
+        first = functools.partial(show.golden, 0)
+        events = [
+            parts.upload.upload(
+                show.upload, [parts.upload, parts.opacity], outputs, **engine_event
+            ),
+            parts.examples.select(show.example, parts.opacity, outputs, **engine_event),
+            page.load(first, parts.opacity, outputs, **engine_event),
+        ]
+        if parts.rebuilding is not None:
+            parts.rebuilding.follow(shown, parts.tabs, events)
+        parts.opacity.change(
+            show.repaint, [shown, parts.opacity], parts.overlay,
+            trigger_mode="always_last", show_progress="hidden", api_visibility="private",
+        )  # fmt: skip
+    page.queue(max_size=MAX_PAGES)
+    page.state_session_capacity = MAX_PAGES
+    return page
+
+
+def _lay_out(bundle: Bundle, golden: list[Golden], reconstructor: Reconstructor | None) -> _Parts:
+    """Inputs and shares on the left, pictures on the right, facts below."""
+    gr.HTML(_title(bundle), elem_classes="rs-title")
+    with gr.Row():
+        with gr.Column(scale=2, min_width=320):
+            gr.HTML("Your street image, PNG or JPEG", elem_classes="rs-head")
+            upload = gr.File(
+                type="binary", file_types=[".png", ".jpg", ".jpeg"],
+                show_label=False, height=130, elem_id="upload",
+            )  # fmt: skip
+            gr.HTML("Or one of these", elem_classes="rs-head")
+            examples = gr.Gallery(
+                [frame.image for frame in golden], format="png", columns=3, object_fit="cover",
+                height="auto", allow_preview=False, interactive=False, buttons=[],
+                show_label=False, elem_id="examples",
+            )  # fmt: skip
+            gr.HTML("Shares of the classes", elem_classes="rs-head")
+            shares = gr.HTML(elem_id="legend")
+        with gr.Column(scale=5, min_width=480):
+            with gr.Tabs() as tabs:
+                with gr.Tab("Overlay"):
+                    overlay = picture("overlay")
+                    label = "Opacity of the class colours (percent)"
+                    opacity = gr.Slider(0, 100, OPACITY, step=1, label=label, elem_id="opacity")
+                with gr.Tab("Confidence"):
+                    confidence = picture("confidence")
+                    gr.HTML(scale("0 % (a guess)", "100 % (sure)"))
+                rebuilding = Rebuilding(bundle, reconstructor) if reconstructor else None
+            note = gr.HTML(elem_classes="rs-note", elem_id="note")
+    with gr.Accordion("About this segmentor", open=False, elem_id="facts"):
+        gr.HTML(bundle_facts(bundle))
+    return _Parts(upload, examples, shares, overlay, opacity, confidence, note, tabs, rebuilding)
+
+
+def serve_page(page: gr.Blocks, listener: socket.socket) -> None:
+    """Serves the page on a listening socket until Ctrl-C, which returns."""
+    host, port = listener.getsockname()[:2]
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    if host in LOOPBACK:
+        # Another site's name that resolves to this machine must not reach the page.
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]"])
+    # Mounted, not launched: launch() asks the network, honours a proxy and can open a tunnel.
+    app = gr.mount_gradio_app(
+        app, page, path="/", server_name=host, server_port=port, footer_links=[],
+        run_history=False, max_file_size=MAX_UPLOAD, ssr_mode=False, enable_monitoring=False,
+        mcp_server=False, pwa=False, show_error=True, css=PAGE_CSS, theme=theme(),
+    )  # fmt: skip
+    # An open page holds a connection for as long as it is open: one second, then it is cut.
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+class _Shower:
+    """What the page's events do; each answer is in the order of the page's outputs.
+
+    The last output is the upload box: it is emptied, for the next file.
+    """
+
+    def __init__(self, bundle: Bundle, engine: Engine, golden: list[Golden]) -> None:
+        self._bundle, self._engine, self._golden = bundle, engine, golden
+
+    def upload(self, data: bytes, opacity: float) -> tuple[Any, ...]:
+        return self._explained(lambda: decode(data, Limits().pixels), opacity)
+
+    def example(self, opacity: float, event: gr.SelectData) -> tuple[Any, ...]:
+        return self.golden(int(event.index), opacity)
+
+    def golden(self, index: int, opacity: float) -> tuple[Any, ...]:
+        return self._explained(lambda: self._golden[index].image, opacity)
+
+    def repaint(self, shown: Segmented | None, opacity: float) -> Pixels | None:
+        return None if shown is None else painted(shown, self._bundle, opacity / 100)
+
+    def _explained(self, image: Callable[[], Pixels], opacity: float) -> tuple[Any, ...]:
+        """Our own errors' sentences reach the person at the browser; the page stays as it was."""
+        try:
+            return self._all(segment(self._engine, self._bundle, image()), opacity)
+        except (UserError, Failure) as error:
+            gr.Warning(text(error), title="Not segmented", duration=20)
+            return (*[gr.skip()] * 5, None)
+
+    def _all(self, shown: Segmented, opacity: float) -> tuple[Any, ...]:
+        shares = class_shares(shown.labels, self._bundle.classes)
+        overlay = painted(shown, self._bundle, opacity / 100)
+        colours = legend(shares, self._bundle.palette)
+        return shown, overlay, heat(shown), colours, text(shown.note), None
+
+
+def _title(bundle: Bundle) -> str:
+    cities = bundle.provenance.get("source"), bundle.provenance.get("target")
+    learnt = ""
+    if all(cities):
+        source, target = (f"<code>{text(city)}</code>" for city in cities)
+        learnt = f" It learnt from labelled images of {source} and unlabelled ones of {target}."
+    return (
+        f"<h1>{text(bundle.name)}</h1><p>Names the class of every pixel of a street image: "
+        f"{len(bundle.classes)} classes.{learnt}</p>"
+    )

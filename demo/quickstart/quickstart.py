@@ -1,0 +1,97 @@
+"""The quickstart: two drawn cities, trained, scored and exported by the commands one types."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from demo.quickstart.before_after import before_after
+from demo.quickstart.report import write_report
+from demo.quickstart.steps import Done, Runner, Say, Step, run_command, run_steps, shown
+
+SOURCE, TARGET = "toytown:game", "toytown:camera"
+# Small enough that all of it takes at most eight minutes on two CPU cores.
+TRAINING = (
+    "--network lraspp_mobilenet_v2 --weights none --backbone-scale 1 --lr 3e-3 "
+    "--batch 4 --steps 300"
+)
+ADVERSARY = ("--width-d", "16")
+
+
+def quickstart(*, out: Path = Path("quickstart"), seed: int = 0) -> None:
+    """Train, score, export and report on two drawn cities, from nothing: at most eight minutes.
+
+    Runs the commands that you would type, and prints them. A second run goes on where the first
+    one stopped.
+
+    Parameters
+    ----------
+    out
+        Folder for everything that is made; delete it when done.
+    seed
+        Seed of the training.
+    """
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    run_quickstart(out, seed, say=console.print)
+
+
+def run_quickstart(out: Path, seed: int, *, say: Say, run: Runner = run_command) -> Path:
+    """The quickstart with `run` as the way to run a command; returns the report's path."""
+    start = time.monotonic()
+    steps = steps_of(out, seed)
+    again = ["quickstart", "--out", str(out)] + (["--seed", str(seed)] if seed else [])
+    say(f"Everything is written under {out.resolve()}")
+    done = run_steps(steps, out, again=shown(again), say=say, run=run)
+    bundle = bundle_of(out)
+    use = [shown(["demo", str(bundle)]), shown(["serve", str(bundle)])]
+    pictures = before_after(out / "pictures")
+    timed = [(step, done[step.name].seconds) for step in steps]
+    report = write_report(out, bundle, timed, pictures, use)
+    say(_summary(report, done, time.monotonic() - start))
+    say("\n".join(["See it in the browser, or serve it:", *(f"  $ {line}" for line in use)]))
+    return report
+
+
+def steps_of(out: Path, seed: int) -> list[Step]:
+    """The steps in order: what a person would call them, the command, the file it leaves."""
+    before, after = out / "source_only", out / "output_adversary"
+    return [
+        Step("train on the source only",
+             _adapt("source_only", before, seed), before / "last.safetensors"),
+        Step("adapt to the target",
+             (*_adapt("output_adversary", after, seed), *ADVERSARY), after / "last.safetensors"),
+        _score("score source-only at home", before, f"{SOURCE}#val", out / "home"),
+        _score("score source-only in the target", before, f"{TARGET}#val", out / "before"),
+        _score("score the adapted network in the target", after, f"{TARGET}#val", out / "after"),
+        Step("export and verify",
+             ("export", str(after), "--out", str(bundle_of(out)), "--data", f"{TARGET}#val"),
+             bundle_of(out) / "bundle.json"),
+    ]  # fmt: skip
+
+
+def bundle_of(out: Path) -> Path:
+    """Where the exported bundle lies."""
+    return out / "toytown_bundle"
+
+
+def _adapt(method: str, run: Path, seed: int) -> tuple[str, ...]:
+    line = f"adapt {method} --source {SOURCE} --target {TARGET} {TRAINING} --seed {seed}"
+    return (*shlex.split(line), "--out", str(run))
+
+
+def _score(name: str, run: Path, data: str, file: Path) -> Step:
+    """A step that leaves scores in FILE.json and pictures in pictures/FILE."""
+    result, pictures = file.with_suffix(".json"), file.parent / "pictures" / file.name
+    command = ("evaluate", str(run), "--data", data, "--json", str(result))
+    return Step(name, (*command, "--pictures", str(pictures)), result)
+
+
+def _summary(report: Path, done: dict[str, Done], seconds: float) -> str:
+    whole = sum(step.seconds for step in done.values())
+    return (
+        f"Done: {whole / 60:.1f} minutes of work, {seconds / 60:.1f} of them in this run.\n"
+        f"Report: {report}"
+    )

@@ -1,0 +1,19 @@
+"""The bundle: its format, read without torch by everybody, and nothing that makes one."""
+
+from export.bundle.bundle import Bundle, read_bundle
+from export.bundle.golden import Golden, GoldenDrawn
+from export.bundle.graphs import PRECISIONS, RECONSTRUCTOR, SEGMENTOR, TRANSLATOR
+from export.bundle.write import check_destination, write_bundle
+
+__all__ = [
+    "PRECISIONS",
+    "RECONSTRUCTOR",
+    "SEGMENTOR",
+    "TRANSLATOR",
+    "Bundle",
+    "Golden",
+    "GoldenDrawn",
+    "check_destination",
+    "read_bundle",
+    "write_bundle",
+]

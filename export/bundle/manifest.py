@@ -1,0 +1,121 @@
+"""A bundle's manifest as a file that carries its own hash, and which values it may hold.
+
+It comes from a disk, so nothing is taken on trust.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any, cast
+
+from export.bundle.graphs import PRECISIONS
+from roadshift import UserError
+
+FORMAT = 2
+MANIFEST = "bundle.json"
+DRAWING = ("reconstructor", "translator")
+"""Graphs whose answer is an image, and what their checks are called."""
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The values in bundle.json; UserError unless its format and its hash are right."""
+    path = folder / MANIFEST
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise UserError(f"{folder} {what}: wanted a bundle, a folder made by 'roadshift export'")
+    if not path.is_file():
+        run = "a run, " if (folder / "run.json").is_file() else ""
+        raise UserError(
+            f"{folder} is {run}not a bundle (no {MANIFEST}): make one with "
+            "'roadshift export RUN --out BUNDLE'"
+        )
+    try:
+        read = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged ({error}): export or copy the bundle again") from error
+    if not isinstance(read, dict) or not isinstance(read.get("format"), int):
+        raise UserError(f"{path} is not a bundle's manifest (no format number): export it again")
+    values = cast(dict[str, Any], read)
+    if values["format"] != FORMAT:
+        raise UserError(
+            f"{path} has format {values['format']} and this roadshift reads format {FORMAT}: "
+            + ("install a newer one" if values["format"] > FORMAT else "export the run again")
+        )
+    if values.get("sha256") != _digest(values):
+        raise UserError(f"{path} was changed after it was written: export or copy the bundle again")
+    return values
+
+
+def sealed(values: dict[str, Any]) -> dict[str, Any]:
+    """The values as they are written: as JSON has them, with the format number and their hash."""
+    plain_json = json.loads(json.dumps({"format": FORMAT, **values}))  # tuples become lists
+    return {**plain_json, "sha256": _digest(plain_json)}
+
+
+def _digest(values: dict[str, Any]) -> str:
+    rest = {key: value for key, value in values.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def plain(name: str) -> bool:
+    """Whether a name stays inside the folder, on every system."""
+    path = PurePosixPath(name)
+    return (
+        bool(re.fullmatch(r"[\w.+/ -]+", name))
+        and path.as_posix() == name
+        and not (path.is_absolute() or ".." in path.parts or name == MANIFEST)
+    )
+
+
+def _ints(value: Any, count: int, low: int, high: int) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == count
+        and all(type(v) is int and low <= v <= high for v in value)
+    )
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(v, str) and v for v in value)
+
+
+def _precisions(value: Any) -> bool:
+    """Known ones, each once, and fp32 first."""
+    known = [p for p in PRECISIONS if isinstance(value, list) and p in value]
+    return known[:1] == ["fp32"] and value == known
+
+
+def _checks(value: Any) -> bool:
+    if not (isinstance(value, dict) and isinstance(value.get("precisions"), dict)):
+        return False
+    agreements = [
+        check.get("min_agreement") if isinstance(check, dict) else None
+        for check in value["precisions"].values()
+    ]
+    return all(isinstance(a, int | float) and 0 <= a <= 1 for a in agreements) and all(
+        isinstance(value[key], dict) and isinstance(value[key].get("min_psnr"), int | float)
+        for key in DRAWING
+        if key in value
+    )
+
+
+RIGHT: dict[str, Callable[[Any], bool]] = {
+    # A server puts the name into its addresses.
+    "name": lambda v: isinstance(v, str) and bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", v)),
+    "classes": lambda v: _texts(v) and 0 < len(set(v)) == len(v) <= 255,
+    "palette": lambda v: isinstance(v, list) and all(_ints(colour, 3, 0, 255) for colour in v),
+    "size": lambda v: v is None or _ints(v, 2, 1, 1 << 16),
+    "min_size": lambda v: _ints(v, 2, 1, 1 << 16),
+    "precisions": _precisions,
+    "align_corners": lambda v: isinstance(v, bool),
+    "route": lambda v: v in ("exact", "dense"),
+    "opset": lambda v: type(v) is int,
+    "provenance": lambda v: isinstance(v, dict),
+    "scores": lambda v: isinstance(v, dict),
+    "checks": _checks,
+    "files": lambda v: isinstance(v, dict) and _texts([*v, *v.values()]),
+}

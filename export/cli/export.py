@@ -1,0 +1,134 @@
+"""`roadshift export`: a run in, a verified bundle out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
+
+from adapt.checkpoint import read
+from adapt.run import parse_size
+from export.bundle import Bundle, check_destination
+from export.cli.precision_options import Lower
+from export.frames import frames_with_labels, frames_without_labels
+from export.make import make_bundle
+from export.precision.budget import Budget
+from export.precision.search import BudgetError
+from export.report.precision_curve import curve
+from export.triton.repository import write_repository
+from roadshift import Failure, UserError, replacing
+
+Flat = Parameter(name="*")
+
+
+def export(
+    run: Path,
+    *,
+    out: Path,
+    size: str | None = None,
+    frames: str | None = None,
+    data: str | None = None,
+    count: int = 12,
+    which: Annotated[Literal["last", "best"], Parameter(name="--checkpoint")] = "last",
+    lower: Annotated[Lower, Flat] = Lower(),
+    triton: Path | None = None,
+) -> None:
+    """Make a verified bundle of a trained run.
+
+    Parameters
+    ----------
+    run
+        the run's folder (`roadshift adapt --out`)
+    out
+        the bundle's folder; a bundle that is there is replaced once the new one is verified
+    size
+        HEIGHTxWIDTH for a graph of that size only; every size (dynamic) by default
+    frames
+        images on which graph and network are compared; the run's target by default
+    data
+        labelled images instead, to see how mIoU changes as well
+    count
+        how many of them, evenly spread
+    which
+        last (the headline), or best (selected on target labels)
+    triton
+        also a model repository for Triton, in the lowest precision
+    """
+    fixed = parse_size("" if size in {None, "dynamic"} else str(size), "size")
+    if frames and data:
+        raise UserError("--frames and --data both say what to compare on: give one of them")
+    if count < 1:
+        raise UserError(f"--count is {count}; the graph must be compared on one frame at least")
+    precisions = lower.precisions()
+    check_destination(out)
+    saved = read(run, which)
+    spec = frames or saved.info.target
+    chosen = frames_with_labels(data, saved.info.classes) if data else frames_without_labels(spec)
+    lowering = lower.lowering(run, saved.info, count if data is None else 0) if precisions else None
+    console = Console(soft_wrap=True)
+    try:
+        bundle = make_bundle(
+            saved,
+            chosen.spread(count),
+            out,
+            size=fixed,
+            lowering=lowering,
+            say=lambda line: console.print(line, markup=False, highlight=False),
+        )
+    except BudgetError as error:
+        raise _with_curve(error, out, lower.budget) from error
+    for table in _tables(bundle.checks, bool(data)):
+        console.print(table)
+    if triton is not None:
+        names = write_repository(bundle, triton, precision=bundle.precisions[-1])
+        console.print(f"Triton repository written: {triton} ({', '.join(names)})", markup=False)
+    console.print(f"{_equal(bundle)} bundle written: {bundle.folder}", markup=False)
+
+
+def _equal(bundle: Bundle) -> str:
+    several = len([name for name in bundle.files if name.endswith(".onnx")]) > 1
+    if len(bundle.precisions) > 1:
+        return "fp32 is the network, the rest holds the budget;"
+    return f"{'Each graph is its' if several else 'The graph is the'} network;"
+
+
+def _with_curve(error: BudgetError, out: Path, budget: Budget) -> Failure:
+    """The same error, once its curve lies beside where the bundle would have been."""
+    path = out.with_name(f"{out.name}.budget.svg")
+    with replacing(path) as part:
+        part.write_text(curve(error.trail, budget))
+    return Failure(f"{error}; no bundle was written, and what each step gave is drawn in {path}")
+
+
+def _tables(checks: dict[str, Any], labelled: bool) -> Iterator[Table]:
+    """What came out at each size: of the segmentor, and of the graphs that draw."""
+    heads = ("precision", "size", "frames", "largest logit error", "labels equal", "mIoU change")
+    table = Table(*heads)
+    for precision, made in checks["precisions"].items():
+        for check in made["sizes"]:
+            before, after, between = (check[f"miou_{k}"] for k in ("torch", "graph", "between"))
+            table.add_row(
+                precision,
+                _times(check),
+                str(check["frames"]),
+                f"{check['logit_error_max']:.1e} of {check['logit_range']:.3g}",
+                f"{check['agreement']:.4%}",
+                f"{after - before if labelled else between - 100:+.3f}",
+            )
+    yield table
+    for name in ("reconstructor", "translator"):
+        if name in checks:
+            table = Table("size", "pictures", f"the {name}'s differ by up to", "PSNR")
+            for check in checks[name]["sizes"]:
+                psnr = "equal" if check["psnr"] is None else f"{check['psnr']:.1f} dB"
+                off = f"{check['off_most']} of 255"
+                table.add_row(_times(check), str(check["pictures"]), off, psnr)
+            yield table
+
+
+def _times(check: dict[str, Any]) -> str:
+    return f"{check['size'][0]}x{check['size'][1]}"

@@ -1,0 +1,119 @@
+"""The float32 graphs of a run, and the golden frames with what torch makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+
+from adapt.checkpoint import SavedRun
+from adapt.networks.translated import Translated
+from export.bundle import Golden
+from export.bundle.graphs import SEGMENTOR
+from export.frames import Frames, Pixels, Size
+from export.graph import image_graph, reconstructor, translator
+from export.graph.fold_normalisation import fold_normalisation
+from export.graph.image_graph import ImageModule
+from export.graph.onnx_file import describe
+from export.graph.segmentor import Deployed, check_graph, smallest_size, to_onnx
+from export.provenance import provenance
+from export.verification import images
+from export.verification.images import Redrawing
+from export.verification.reference import Subject, golden_frames
+from export.verification.segmentor import OnnxRuntime
+from roadshift import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """The graphs in fp32 and what they are compared with; `contents` are the files."""
+
+    subject: Subject
+    model: onnx.ModelProto
+    contents: dict[str, bytes]
+    facts: dict[str, Any]
+    size: Size | None
+    smallest: Size
+    golden: list[Golden]
+    redrawings: list[Redrawing]
+    drawn: dict[str, list[Pixels]]
+
+    @property
+    def route(self) -> str:
+        """ "exact" where the logits are so much smaller than the frame that the shortcut pays."""
+        image = self.golden[0].image
+        logits = OnnxRuntime(self.contents[SEGMENTOR])(image[None]).logits
+        return "exact" if 4 * logits[0, 0].numel() <= image[..., 0].size else "dense"
+
+
+def export_graphs(saved: SavedRun, frames: Frames, size: Size | None) -> Exported:
+    """Every network of the run as a graph, and the golden frames that `frames` give.
+
+    Raises UserError for a size or frames that do not fit, Failure when torch cannot export.
+    """
+    info = saved.info
+    drawings = _drawings(saved)
+    smallest = _smallest(saved, drawings)
+    if size is None:
+        _native(frames, smallest)
+    facts = provenance(saved.segmentor, info)
+    about = {"classes": info.classes, "palette": info.palette, "provenance": facts}
+    model = to_onnx(Deployed(saved.segmentor, info.work_size).eval(), size)
+    facts["normalisation_folded"] = fold_normalisation(model)
+    check_graph(model, size)
+    describe(model, about)
+    subject = Subject(segmentor=saved.segmentor, work_size=info.work_size, classes=info.classes)
+    golden = golden_frames(subject, frames, size)
+    contents, redrawings = {SEGMENTOR: model.SerializeToString()}, list[Redrawing]()
+    drawn: dict[str, list[Pixels]] = {}
+    for one in drawings:
+        drawing_model = image_graph.to_onnx(one, size)
+        describe(drawing_model, about)
+        contents[one.file] = drawing_model.SerializeToString()
+        redrawing = Redrawing(one, images.OnnxRuntime(contents[one.file], one))
+        drawn[one.golden] = redrawing.golden([given(one, g.image, g.labels) for g in golden])
+        redrawings.append(redrawing)
+    return Exported(
+        subject=subject,
+        model=model,
+        contents=contents,
+        facts=facts,
+        size=size,
+        smallest=smallest,
+        golden=golden,
+        redrawings=redrawings,
+        drawn=drawn,
+    )
+
+
+def given(one: ImageModule, image: Pixels, labels: Pixels) -> Pixels:
+    """What the graph is given of a frame: its labels, or the frame itself."""
+    return image if one.channels else labels
+
+
+def _drawings(saved: SavedRun) -> list[ImageModule]:
+    """The networks of the run that draw."""
+    found: list[ImageModule] = []
+    if saved.reconstructor is not None:
+        found.append(reconstructor.drawing(saved.reconstructor, saved.info.work_size))
+    if isinstance(saved.segmentor, Translated):
+        found.append(translator.drawing(saved.segmentor.translator, saved.info.work_size))
+    return found
+
+
+def _smallest(saved: SavedRun, drawings: Sequence[ImageModule]) -> Size:
+    """The smallest (height, width) that all graphs take."""
+    sizes = [smallest_size(saved.segmentor, saved.info.work_size), *(d.smallest for d in drawings)]
+    return max(h for h, _ in sizes), max(w for _, w in sizes)
+
+
+def _native(frames: Frames, smallest: Size) -> None:
+    """UserError unless the first frame is large enough."""
+    size = frames.read(0).size
+    if size[0] < smallest[0] or size[1] < smallest[1]:
+        raise UserError(
+            f"the frames of {frames.spec} are {size[0]}x{size[1]} and this network takes them from "
+            f"{smallest[0]}x{smallest[1]} on: give --frames with larger ones, or --size HxW"
+        )

@@ -1,0 +1,69 @@
+"""A network whose answer is a picture, as it is deployed: the reconstructor or the translator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import onnx
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from export.frames import Pixels
+from export.graph.onnx_file import Size, check_model, check_size, export_module
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageModule:
+    """`module` takes uint8 [n,h,w,*channels] and answers RGB uint8 [n,h,w,3] of the same size.
+
+    `file` and `golden` are what a bundle calls the graph and the golden pictures; `smallest` is the
+    smallest (height, width) that it takes. `more`, where there is one, makes an input [h,w,...] of
+    a size that it must be compared on too.
+    """
+
+    name: str
+    file: str
+    golden: str
+    module: nn.Module
+    given: str
+    answer: str
+    channels: tuple[int, ...]
+    smallest: Size
+    more: Callable[[Size], Pixels] | None = None
+
+    def __call__(self, given: Pixels) -> Pixels:
+        """What torch draws of [n,h,w,...]."""
+        with torch.inference_mode():
+            return self.module(torch.from_numpy(given)).numpy()
+
+
+def to_onnx(drawing: ImageModule, size: Size | None) -> onnx.ModelProto:
+    """The graph for inputs of `size` (height, width), or of every size when None.
+
+    Raises UserError for a size below the network's smallest, Failure when torch cannot export the
+    network or the graph is not as it should be.
+    """
+    check_size(size, drawing.smallest, drawing.name)
+    names = (drawing.given, [drawing.answer])
+    model = export_module(drawing.module, size, drawing.channels, names)
+    full, uint8 = ("n", *(size or ("height", "width"))), onnx.TensorProto.UINT8
+    wanted = {
+        drawing.given: (uint8, (*full, *drawing.channels)),
+        drawing.answer: (uint8, (*full, 3)),
+    }
+    check_model(model, wanted)
+    return model
+
+
+def smallest_size(min_size: Size, work_size: Size | None) -> Size:
+    """Of the pictures for which a graph is made: with a work size they are resized anyway."""
+    return min_size if work_size is None else (16, 16)
+
+
+def as_bytes(x: Tensor, size: Size, work_size: Size | None) -> Tensor:
+    """RGB in [0, 1] [n,3,...] -> uint8 [n,*size,3], enlarged where there was a work size."""
+    if work_size is not None:
+        x = interpolate(x, size=size, mode="bilinear", align_corners=False)
+    return (x * 255).round().to(torch.uint8).permute(0, 2, 3, 1)

@@ -1,0 +1,109 @@
+"""What a graph of lower precision loses against float32, quickly enough to try many of them."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator
+
+import onnx
+import torch
+
+from adapt.evaluation.evaluate import Confusion, Scores
+from export.frames import Frame, Frames, Pixels
+from export.graph.segmentor import INPUT
+from export.precision.budget import Measured
+from export.verification.comparison import class_drop
+from export.verification.cpu_session import Session
+from serve.runtime.exact_labels.labels import labels_at
+from serve.runtime.rewrites.int8_on_cpu import for_cpu
+from serve.runtime.rewrites.prune import prune
+
+RUNS = 7
+
+
+class Judge:
+    """Compares labels with the float32 graph's, frame by frame; holds one label map a frame.
+
+    `frames` decide whether a budget holds; where they have labels, mIoU is known as well.
+    `unlabelled` are target frames on which single groups of layers are compared.
+    """
+
+    def __init__(
+        self,
+        fp32: onnx.ModelProto,
+        frames: Frames,
+        unlabelled: Frames,
+        classes: tuple[str, ...],
+        align_corners: bool,
+    ) -> None:
+        self.frames, self.unlabelled, self.classes = frames, unlabelled, classes
+        self.align_corners = align_corners
+        session = _session(fp32)
+        self._wanted = list(self._labels(session, frames))
+        self._wanted_unlabelled = list(self._labels(session, unlabelled))
+        self._before = self._scores(self._wanted)
+
+    def __call__(self, model: onnx.ModelProto) -> Measured:
+        """Agreement and, with labels, scores of the graph as its file says it; its speed here.
+
+        The time is the network's on this CPU, in the form in which a server runs it.
+        """
+        found = list(self._labels(_session(model), self.frames))
+        after = self._scores(found)
+        drop, _ = class_drop(self._before, after)
+        return Measured(
+            disagreement=_disagreement(found, self._wanted),
+            miou_drop=None
+            if self._before is None or after is None
+            else self._before.miou - after.miou,
+            class_drop=drop,
+            milliseconds=self._milliseconds(model),
+        )
+
+    def disagreement(self, model: onnx.ModelProto) -> float:
+        """The share (0..1) of the unlabelled frames' pixels that get another label."""
+        found = list(self._labels(_session(model), self.unlabelled))
+        return _disagreement(found, self._wanted_unlabelled)
+
+    def _labels(self, session: Session, frames: Frames) -> Iterator[Pixels]:
+        for i in range(frames.count):
+            frame = frames.read(i)
+            logits = session.run(INPUT, frame.image[None], ["logits"])[0].numpy()
+            yield labels_at(logits, frame.size, self.align_corners, torch.get_num_threads())[0]
+
+    def _scores(self, found: list[Pixels]) -> Scores | None:
+        if not self.frames.labelled:
+            return None
+        confusion = Confusion(self.classes)
+        for i, labels in enumerate(found):
+            true = self.frames.read(i).label
+            assert true is not None
+            confusion.add(torch.from_numpy(labels[None]), torch.from_numpy(true[None]))
+        return confusion.scores()
+
+    def _milliseconds(self, model: onnx.ModelProto) -> float:
+        session, frame = _session(for_cpu(_copy(model))), self.frames.read(0)
+        times = [_timed(session, frame) for _ in range(RUNS)]
+        return 1e3 * statistics.median(times[1:])
+
+
+def _timed(session: Session, frame: Frame) -> float:
+    began = time.perf_counter()
+    session.run(INPUT, frame.image[None], ["logits"])
+    return time.perf_counter() - began
+
+
+def _session(model: onnx.ModelProto) -> Session:
+    return Session(prune(model.SerializeToString(), ["logits"]))
+
+
+def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return copy
+
+
+def _disagreement(found: list[Pixels], wanted: list[Pixels]) -> float:
+    other = sum(int((a != b).sum()) for a, b in zip(found, wanted, strict=True))
+    return other / sum(labels.size for labels in wanted)

@@ -1,0 +1,1 @@
+"""What was checked and what came out, for people."""

@@ -1,0 +1,1 @@
+"""A bundle as a model repository for Triton Inference Server."""

@@ -1,0 +1,1 @@
+"""Whether a graph gives what torch gives."""

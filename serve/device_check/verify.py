@@ -1,0 +1,106 @@
+"""A bundle on the device at hand: everything that was promised of it, tried again here."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from export.bundle import Bundle
+from roadshift import Failure
+from serve.device_check.device_report import DeviceReport, DrawingReport, PrecisionReport
+from serve.device_check.latency import latency
+from serve.device_check.placement import placement
+from serve.runtime.engine import Engine
+from serve.runtime.image_graphs import ImageGraph, image_graphs_of
+from serve.runtime.onnx_runtime import Runtime
+
+MIN_ROUTES_AGREE = 0.9999
+"""Of a golden frame's labels: ties within rounding may fall either way, and nothing else may."""
+
+
+def check_device(
+    bundle: Bundle,
+    *,
+    provider: str = "cpu",
+    precisions: Sequence[str] = ("fp32",),
+    threads: int = 0,
+    runs: int = 20,
+) -> DeviceReport:
+    """Runs the bundle's graphs on `provider` and returns what came out.
+
+    Needs the files that `bundle.files` lists in its folder, and no manifest. Raises Failure at the
+    first thing that is not as promised: a graph that does not load, has another interface or does
+    not run on the provider, a golden frame that comes out otherwise, routes that differ. Raises
+    UserError for a precision that the bundle lacks.
+    """
+    checked = tuple(_precision(bundle, provider, threads, p, runs) for p in precisions)
+    drawings = image_graphs_of(bundle, provider=provider, threads=threads)
+    return DeviceReport(
+        bundle=bundle.name,
+        provider=provider,
+        threads=threads,
+        runtime=f"ONNX Runtime {Runtime(provider, threads).version}",
+        machine=f"{platform.system()} {platform.machine()}",
+        precisions=checked,
+        drawings=tuple(map(_drawing, drawings)),
+    )
+
+
+def _precision(
+    bundle: Bundle, provider: str, threads: int, precision: str, runs: int
+) -> PrecisionReport:
+    device: dict[str, Any] = {"provider": provider, "threads": threads, "precision": precision}
+    engine = Engine(bundle, **device)
+    frame = bundle.golden()[0].image
+    placed = placement(engine, frame[None])
+    placed.check()
+    found, agree = {engine.route: engine.golden_labels()}, None
+    if bundle.route == "exact":
+        other = "dense" if engine.route == "exact" else "exact"
+        second = Engine(bundle, **device, route=other)
+        found[other] = second.golden_labels()
+        agree = _routes_agree(engine if engine.route == "dense" else second)
+    golden = {route: engine.check_labels(labels) for route, labels in found.items()}
+    return PrecisionReport(
+        precision=precision,
+        route=engine.route,
+        why=engine.why,
+        golden=golden,
+        routes_agree=agree,
+        placement=placed,
+        latency=latency(engine, frame, runs, placed=placed),
+    )
+
+
+def _routes_agree(engine: Engine) -> float:
+    """The share of labels in which two routes agree on the worst frame; Failure for too few.
+
+    Of `engine`, whose route is the dense one, both are asked about the same logits: in INT8 the
+    last bit of a resized picture already changes others.
+    """
+    worst = 1.0
+    for image, _ in engine.bundle.golden():
+        answer = engine.run(image[None], ["labels", "logits"])
+        exact = engine.upsampled(answer["logits"], image.shape[:2])
+        worst = min(worst, float(np.mean(answer["labels"] == exact)))
+    if worst < MIN_ROUTES_AGREE:
+        raise Failure(
+            f"bundle {engine.bundle.name}: in {engine.precision} the exact and the dense route "
+            f"agree in {worst:.4%} of a golden frame's labels; wanted {MIN_ROUTES_AGREE:.2%}: the "
+            "manifest says otherwise than the graph how logits are upsampled, so export the run "
+            "again"
+        )
+    return worst
+
+
+def _drawing(drawing: ImageGraph) -> DrawingReport:
+    placed = placement(drawing, drawing.bundle.golden_drawn(drawing.file)[0].given[None])
+    placed.check()
+    psnr = drawing.check_golden()
+    return DrawingReport(
+        kind=drawing.kind, psnr=None if math.isinf(psnr) else psnr, placement=placed
+    )

@@ -1,0 +1,1 @@
+"""The server: addresses, bodies, answers."""

@@ -1,0 +1,176 @@
+"""The HTTP server's routes: Open Inference Protocol v2, plain images, health.
+
+Nothing that comes in names a file or an address. Bodies are bounded before they are decoded, and
+answers to errors hold one sentence without a path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+
+import anyio.to_thread
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from roadshift import Failure, __version__
+from serve.http.infer import infer
+from serve.http.page import page
+from serve.http.segment import segment
+from serve.limits import Limits, Refusal
+from serve.models.service import Service
+from serve.protocol import metadata
+from serve.runtime.engine import Engine
+from serve.runtime.graph import Graph
+
+log = logging.getLogger(__name__)
+Handler = Callable[[Service, Request], Awaitable[Response]]
+
+
+def build_app(
+    engine: Engine,
+    drawings: Sequence[Graph] = (),
+    *,
+    limits: Limits | None = None,
+    on_failure: Callable[[Exception], None] = lambda _: None,
+) -> Starlette:
+    """The server for a bundle's segmentor, and for the graphs it has that draw.
+
+    It is not ready until all of them have reproduced the golden frames.
+
+    `on_failure` is called when that check fails; the server then stays not ready.
+    """
+    service = Service(engine, drawings, limits or Limits())
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncGenerator[None]:
+        checking = asyncio.create_task(_check(service, on_failure))
+        yield
+        await checking  # a thread cannot be stopped, and a task must not be forgotten
+
+    app = Starlette(
+        routes=_routes(service),
+        lifespan=lifespan,
+        exception_handlers={
+            Refusal: _refused,
+            Failure: _failed,
+            ClientDisconnect: _left,
+            HTTPException: _http_error,
+            Exception: _broken,
+        },
+    )
+    app.state.service = service
+    return app
+
+
+async def _check(service: Service, on_failure: Callable[[Exception], None]) -> None:
+    try:
+        found = await anyio.to_thread.run_sync(service.check_golden)
+    except Exception as error:  # whatever it is, a server that is not ready must say why
+        service.unready = "the check of the golden frames failed; the server's log says why"
+        log.error("the golden frames: %s", error)
+        on_failure(error)
+    else:
+        service.unready = None
+        log.info("ready: %s", found)
+
+
+def _routes(service: Service) -> list[Route]:
+    def route(path: str, handler: Handler, method: str = "GET") -> Route:
+        return Route(path, partial(handler, service), methods=[method])
+
+    about: list[Route] = []
+    for model in ("/v2/models/{model}/versions/{version}", "/v2/models/{model}"):
+        about += [
+            route(model, _metadata),
+            route(model + "/ready", _model_ready),
+            route(model + "/config", _config),
+            route(model + "/stats", _statistics),
+            route(model + "/infer", infer, "POST"),
+        ]
+    return [
+        route("/", _page),
+        route("/segment", segment, "POST"),
+        route("/v2", _server),
+        route("/v2/health/live", _live),
+        route("/v2/health/ready", _ready),
+        route("/v2/repository/index", _index, "POST"),
+        route("/v2/models/stats", _statistics),
+        *about,
+    ]
+
+
+async def _page(service: Service, _: Request) -> Response:
+    return HTMLResponse(page([model.graph for model in service.models.values()]))
+
+
+async def _server(_: Service, __: Request) -> Response:
+    return JSONResponse(
+        {"name": "roadshift", "version": __version__, "extensions": metadata.EXTENSIONS}
+    )
+
+
+async def _live(_: Service, __: Request) -> Response:
+    return JSONResponse({"live": True})
+
+
+async def _ready(service: Service, _: Request) -> Response:
+    service.require_ready()
+    return JSONResponse({"ready": True})
+
+
+async def _model_ready(service: Service, request: Request) -> Response:
+    model = service.model_of(request)
+    service.require_ready()
+    return JSONResponse({"name": model.spec.name, "ready": True})
+
+
+async def _metadata(service: Service, request: Request) -> Response:
+    return JSONResponse(metadata.metadata(service.model_of(request).graph))
+
+
+async def _config(service: Service, request: Request) -> Response:
+    return JSONResponse(metadata.config(service.model_of(request).graph))
+
+
+async def _statistics(service: Service, request: Request) -> Response:
+    named = "model" in request.path_params
+    models = [service.model_of(request)] if named else service.models.values()
+    return JSONResponse(metadata.statistics((model.spec, model.tallies) for model in models))
+
+
+async def _index(service: Service, _: Request) -> Response:
+    state = "READY" if service.unready is None else "UNAVAILABLE"
+    shared = {"state": state, "reason": service.unready or ""}
+    specs = [model.spec for model in service.models.values()]
+    return JSONResponse([{"name": s.name, "version": s.version, **shared} for s in specs])
+
+
+async def _refused(_: Request, refusal: Exception) -> Response:
+    assert isinstance(refusal, Refusal)
+    headers = {"Retry-After": "1"} if refusal.status in (429, 503) else None
+    return JSONResponse({"error": str(refusal)}, refusal.status, headers)
+
+
+async def _failed(_: Request, failure: Exception) -> Response:
+    log.error("%s", failure)
+    return JSONResponse({"error": "the engine failed; the server's log says why"}, 500)
+
+
+async def _left(_: Request, __: Exception) -> Response:
+    return Response(status_code=499)
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+async def _broken(_: Request, __: Exception) -> Response:
+    return JSONResponse({"error": "internal error; the server's log says where"}, 500)

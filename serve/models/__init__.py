@@ -1,0 +1,1 @@
+"""The models that are offered, and who waits for them; knows no transport."""

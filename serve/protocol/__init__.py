@@ -1,0 +1,1 @@
+"""The Open Inference Protocol as values, whatever carries them."""

@@ -1,0 +1,1 @@
+"""Labels from low-resolution logits, interpolating on class borders only."""

@@ -1,0 +1,145 @@
+"""Arrays in, arrays out: one graph of a bundle on ONNX Runtime, on exactly the asked device."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from export.bundle import Bundle
+from roadshift import Failure, UserError
+from serve.runtime.onnx_runtime import Runtime
+from serve.runtime.sessions import Sessions
+
+DATATYPES: dict[int, str] = {onnx.TensorProto.UINT8: "UINT8", onnx.TensorProto.FLOAT: "FP32"}
+
+
+class TensorSpec(NamedTuple):
+    """A tensor of the graph; -1 in the shape is a size that varies."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+class Graph(ABC):
+    """One graph on one device; every method may be called from several threads at once.
+
+    `provider` is "cpu", "cuda" or "tensorrt"; there is no falling back to another one. `threads`
+    is the number of CPU threads one call uses (0: one a core). Raises Failure when the provider is
+    not there or does not start, or the graph is another one than it should be.
+    """
+
+    file: str
+    """The bundle's file."""
+    precision: str = "fp32"
+    """What the file computes in."""
+    given: ClassVar[tuple[str, str]]
+    """Name and datatype of the one input."""
+    answers: ClassVar[frozenset[tuple[str, str]]]
+    """Names and datatypes of the outputs that the graph must have."""
+    channels: ClassVar[tuple[int, ...]]
+    """What the shape of the input has after [n,h,w]."""
+    takes: ClassVar[str]
+    """What the input is, for people."""
+    about: ClassVar[str]
+    """What it is for, for people."""
+    golden_text: ClassVar[str]
+    """A sentence around what `check_golden` returns, for people."""
+
+    def __init__(self, bundle: Bundle, *, provider: str = "cpu", threads: int = 0) -> None:
+        self.bundle, self.provider, self.threads = bundle, provider, threads
+        self.sessions = Sessions(bundle, self.file, Runtime(provider, threads))
+        graph = self.sessions.read().graph
+        self.inputs = tuple(map(_spec, graph.input))
+        self.outputs = tuple(map(_spec, graph.output))
+        given, answers = (
+            {(spec.name, spec.datatype) for spec in specs} for specs in (self.inputs, self.outputs)
+        )
+        if given != {self.given} or not answers >= self.answers:
+            raise Failure(
+                f"{self.file} of bundle {bundle.folder} makes {_listing(answers)} of "
+                f"{_listing(given)}; wanted {_listing(self.answers)} of {_listing([self.given])}: "
+                "export the run again"
+            )
+        sizes = self.inputs[0].shape[1:3]
+        if sizes not in ((-1, -1), bundle.size):
+            raise Failure(
+                f"{self.file} of bundle {bundle.folder} takes {self.takes} of {_hxw(sizes)}, and "
+                f"its manifest says {_hxw(bundle.size) if bundle.size else 'any size'}: export the "
+                "run again"
+            )
+        # A device that does not start should say so now, not at the first frame.
+        self.sessions.open(self.first)
+
+    @property
+    @abstractmethod
+    def first(self) -> tuple[str, ...]:
+        """The outputs of the graph that are asked for most: they are made ready at once."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What a server calls it."""
+
+    @abstractmethod
+    def check_golden(self) -> float:
+        """How well the worst of the bundle's golden frames comes out; Failure for not enough."""
+
+    def check(self, shape: Sequence[int]) -> None:
+        """Raises UserError unless an input of this shape ([n,h,w,*channels]) fits the bundle."""
+        if len(shape) < 3 or tuple(shape[3:]) != self.channels or min(shape) < 1:
+            axes = ",".join(["n", "h", "w", *map(str, self.channels)])
+            what = f"RGB {self.takes}" if self.channels else self.takes
+            raise UserError(f"wanted {what} of shape [{axes}], got {list(shape)}")
+        size, (least_h, least_w) = (shape[1], shape[2]), self.bundle.min_size
+        if self.bundle.size is not None and size != self.bundle.size:
+            raise UserError(
+                f"this bundle takes {self.takes} of {_hxw(self.bundle.size)} (height x width) "
+                f"only, got {_hxw(size)}: resize them, or export the run again with --size "
+                f"{_hxw(size)}"
+            )
+        if size[0] < least_h or size[1] < least_w:
+            raise UserError(
+                f"this bundle takes {self.takes} from {least_h}x{least_w} (height x width) on, got "
+                f"{_hxw(size)}: enlarge them"
+            )
+        if 0 < self.inputs[0].shape[0] != shape[0]:
+            raise UserError(
+                f"this bundle takes {self.inputs[0].shape[0]} image(s) at a time, got {shape[0]}"
+            )
+
+    def run(self, values: NDArray[np.uint8], wanted: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """The named outputs for an input uint8 [n,h,w,*channels]; others need not be computed.
+
+        Raises UserError for an input that does not fit, Failure when the device gives up.
+        """
+        self.check(values.shape)
+        try:
+            found = self.sessions.run(values, wanted)
+        except Failure:
+            raise
+        except Exception as error:  # ONNX Runtime's errors have no base class of their own
+            raise Failure(
+                f"the engine failed on {self.takes} of shape {list(values.shape)}: {error}"
+            ) from error
+        return dict(zip(wanted, found, strict=True))
+
+
+def _hxw(size: Sequence[int]) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def _listing(tensors: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{name} {datatype}" for name, datatype in sorted(tensors))
+
+
+def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
+    tensor = value.type.tensor_type
+    datatype = DATATYPES.get(tensor.elem_type) or onnx.TensorProto.DataType.Name(tensor.elem_type)
+    shape = (axis.dim_value if axis.HasField("dim_value") else -1 for axis in tensor.shape.dim)
+    return TensorSpec(value.name, datatype, tuple(shape))

@@ -1,0 +1,135 @@
+"""A plan against the bundle's golden frames: is it still the same model on this device?
+
+Frames of the plan's size are compared with what torch made of them. A plan is built for one size,
+often the camera's and not that of the golden frames: these are then resized, and the answer wanted
+is that of the bundle's float32 graph, which was verified against torch at several sizes, on ONNX
+Runtime's CPU provider.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from export.bundle import SEGMENTOR, Bundle
+from export.bundle.graphs import GRAPHS
+from roadshift import Failure
+from serve.runtime.image_graphs import psnr
+from serve.runtime.rewrites.prune import prune
+
+Pixels = NDArray[np.uint8]
+Size = tuple[int, int]
+
+
+class Pair(NamedTuple):
+    """What a graph is given, uint8 [h,w,3] or [h,w], and what it must answer; `by` made it."""
+
+    given: Pixels
+    wanted: Pixels
+    by: str
+
+
+class Runner(Protocol):
+    """A graph on a device; see serve.runtime.graph.Graph.run."""
+
+    def run(self, values: Pixels, wanted: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """The named outputs for an input uint8 [n,h,w,...]."""
+        ...
+
+
+def pairs(bundle: Bundle, graph: str, size: Size) -> Iterator[Pair]:
+    """The golden frames (of labels where the graph takes these) at the size (height, width).
+
+    Raises Failure when a frame has another size and there is no ONNX Runtime to ask for it.
+    """
+    golden = (
+        [(frame.image, frame.labels) for frame in bundle.golden()]
+        if graph == "segmentor"
+        else [(drawn.given, drawn.image) for drawn in bundle.golden_drawn(f"{graph}.onnx")]
+    )
+    reference = None
+    for given, wanted in golden:
+        if given.shape[:2] == size:
+            yield Pair(given, wanted, "torch")
+            continue
+        reference = reference or _Reference(bundle, graph, size)
+        how = cv2.INTER_LINEAR if given.ndim == 3 else cv2.INTER_NEAREST
+        resized = np.asarray(cv2.resize(given, size[::-1], interpolation=how), np.uint8)
+        yield Pair(resized, reference(resized), "the float32 graph on the CPU")
+
+
+def verify(
+    runner: Runner, bundle: Bundle, graph: str, precision: str, size: Size
+) -> dict[str, Any]:
+    """What came out: the measure, the worst frame's value, what was wanted, frames, against what.
+
+    The measure is "agreement" (share of equal labels, 0..1), or "psnr" of an image in decibels,
+    None when equal. Raises Failure for a frame that does not come out well enough.
+    """
+    worst, against = float("inf"), set[str]()
+    least = (
+        bundle.min_agreement(precision)
+        if graph == "segmentor"
+        else float(bundle.checks[graph]["min_psnr"])
+    )
+    frames = 0
+    for pair in pairs(bundle, graph, size):
+        output = GRAPHS[graph][0]
+        found = runner.run(pair.given[None], [output])[output][0]
+        score = _agreement(found, pair.wanted) if graph == "segmentor" else psnr(found, pair.wanted)
+        worst, frames = min(worst, score), frames + 1
+        against.add(pair.by)
+    if worst < least:
+        raise Failure(_refusal(bundle, graph, precision, worst, least))
+    return {
+        "measure": "agreement" if graph == "segmentor" else "psnr",
+        "worst": worst if np.isfinite(worst) else None,
+        "wanted": least,
+        "frames": frames,
+        "against": sorted(against),
+    }
+
+
+class _Reference:
+    """The bundle's float32 graph on ONNX Runtime's CPU provider."""
+
+    def __init__(self, bundle: Bundle, graph: str, size: Size) -> None:
+        try:
+            import onnxruntime as ort  # noqa: PLC0415 - only for frames of another size
+        except ImportError as error:
+            raise Failure(
+                f"the golden frames of bundle {bundle.folder} are not of {size[0]}x{size[1]}, so "
+                "the wanted labels must be computed, and ONNX Runtime is not installed: "
+                "pip install onnxruntime, or give the frames' own size with --size"
+            ) from error
+        self._output = GRAPHS[graph][0]
+        file = SEGMENTOR if graph == "segmentor" else f"{graph}.onnx"
+        content = prune(bundle.path(file).read_bytes(), [self._output])
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        self._session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+    def __call__(self, given: Pixels) -> Pixels:
+        name = self._session.get_inputs()[0].name
+        return np.asarray(self._session.run([self._output], {name: given[None]})[0])[0]
+
+
+def _agreement(found: Pixels, wanted: Pixels) -> float:
+    return float(np.mean(found == wanted))
+
+
+def _refusal(bundle: Bundle, graph: str, precision: str, worst: float, least: float) -> str:
+    found, wanted = (
+        (f"{worst:.4%} of a golden frame's labels", f"{least:.4%}")
+        if graph == "segmentor"
+        else (f"a golden image to {worst:.1f} dB", f"{least:g} dB")
+    )
+    return (
+        f"the plan of bundle {bundle.name} in {precision} gives {found} on this device, wanted "
+        f"{wanted}: it is not the model that was verified; try another --precision, or another "
+        "version of TensorRT"
+    )

@@ -1,0 +1,106 @@
+"""The image redrawn from the labels, and where it disagrees."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from demo.page.reconstruction import MAX_SIDE, TOP, disagreement, matched, rebuild
+from demo.page.segmentation import Segmented, heat_scale, segment
+from serve.runtime.engine import Engine
+from serve.runtime.image_graphs import Reconstructor
+
+ROOT = Path(__file__).resolve().parents[3]
+DRAWN = np.array(((180, 80, 80), (80, 180, 80), (80, 80, 180)), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def reconstructor(bundle) -> Reconstructor:
+    return Reconstructor(bundle, threads=1)
+
+
+def test_four_pictures_of_one_size(bundle, reconstructor, street) -> None:
+    image = street(40, 60)
+    shown = segment(Engine(bundle, threads=1), bundle, image)
+    rebuilt = rebuild(reconstructor, bundle, shown)
+    assert {p.shape for p in rebuilt} == {(40, 60, 3)}
+    assert {p.dtype for p in rebuilt} == {np.dtype(np.uint8)}
+    assert np.array_equal(rebuilt.image, image)
+    assert np.array_equal(rebuilt.classes, np.array(bundle.palette, np.uint8)[shown.labels])
+    assert np.array_equal(rebuilt.drawing, DRAWN[shown.labels])
+
+
+def test_large_images_are_drawn_smaller(bundle, reconstructor) -> None:
+    for size, drawn in (((2000, 3000), (683, MAX_SIDE)), ((4, 4 * MAX_SIDE), (8, MAX_SIDE))):
+        labels = np.zeros(size, np.uint8)
+        shown = Segmented(np.zeros((*size, 3), np.uint8), labels, labels, "")
+        assert rebuild(reconstructor, bundle, shown).drawing.shape == (*drawn, 3)
+
+
+def test_a_shift_and_a_scaling_of_a_channel_are_no_disagreement(street) -> None:
+    image = street(96, 144)
+    drawing = (image * (0.5, 0.7, 0.6) + (100, 20, 60)).astype(np.uint8)
+    assert np.abs(matched(drawing, image) - image).mean() < 1
+    assert disagreement(image, drawing).max() <= 1
+    assert disagreement(image, image).max() == 0
+
+
+def test_another_thing_is_a_disagreement_and_only_there() -> None:
+    image = np.full((128, 128, 3), 60, np.uint8)
+    image[:64] = 180
+    drawing = image.copy()
+    drawing[80:112, 80:112] = 180
+    found = disagreement(image, drawing)
+    assert found[96, 96] > 90
+    assert found[:70].max() < 40
+    edge = found[96, 76:84].astype(int)  # a box four pixels wide
+    assert (np.diff(edge) >= 0).all()
+    assert len(np.unique(edge)) >= 4
+
+
+def test_a_drawing_of_one_grey_is_not_scaled(street) -> None:
+    image = street(64, 64)
+    grey = np.full_like(image, 128)
+    assert np.isfinite(matched(grey, image)).all()
+    assert np.allclose(matched(grey, image), image.mean((0, 1)), atol=1)
+
+
+def test_the_scale_ends_at_top(bundle, reconstructor) -> None:
+    """Every second row is black, and the drawing says nothing of that: 96 levels and more."""
+    labels = np.zeros((64, 64), np.uint8)
+    labels[:, 32:] = 1
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[::2] = 255
+    shown = Segmented(image, labels, labels, "")
+    difference = rebuild(reconstructor, bundle, shown).difference
+    by_hand = np.abs(image - matched(DRAWN[labels], image)).mean(2)
+    assert cv2.blur(by_hand, (2, 2))[8:56, 8:24].min() > TOP
+    assert tuple(difference[30, 16].tolist()) == heat_scale()[-1]
+
+
+LABELS = """
+import sys
+from pathlib import Path
+from demo.page.app import build
+from export.bundle import read_bundle
+from serve.runtime.engine import Engine
+from serve.runtime.image_graphs import reconstructor_of
+bundle = read_bundle(Path(sys.argv[1]))
+page = build(bundle, Engine(bundle, threads=1), reconstructor_of(bundle, threads=1))
+print([part["props"].get("label") for part in page.get_config_file()["components"]])
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gradio") is None, reason="needs the extra 'demo'")
+@pytest.mark.parametrize("kind", ["bundle", "fixed_bundle"])
+def test_there_is_a_tab_only_with_a_reconstructor(kind, request) -> None:
+    bundle = request.getfixturevalue(kind)
+    command = [sys.executable, "-c", LABELS, str(bundle.folder)]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "'Confidence'" in shown
+    has_one = "reconstructor.onnx" in bundle.files
+    assert ("'Reconstruction'" in shown) == has_one == (kind == "bundle")

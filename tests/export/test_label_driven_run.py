@@ -1,0 +1,73 @@
+"""A run of label-driven reconstruction: translator and segmentor in one graph, M in another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from adapt import checkpoint, saved_state
+from adapt.networks import SEGMENTORS
+from adapt.networks.image_generator import Translator
+from adapt.networks.translated import Translated
+from export.bundle import Bundle, read_bundle
+from export.cli.export import export
+
+
+@pytest.fixture(scope="module", params=[None, (64, 96)], ids=["any size", "works at 64x96"])
+def road(request, tiny, tmp_path_factory) -> Iterator[tuple[checkpoint.SavedRun, Bundle]]:
+    """A run as the training writes it, with weights that nobody trained, read, and its bundle."""
+    root = tmp_path_factory.mktemp("ldr")
+    torch.manual_seed(0)
+    translator = Translator(4, 1)
+    nn.init.normal_(translator.generator.layers[-1].weight, std=0.5)  # else nearly the identity
+    reconstructor = tiny.reconstructor()
+    parts = {"segmentor": tiny.Centres(), "translator": translator, "reconstructor": reconstructor}
+    small = {"width": 4, "blocks": 1}
+    info = tiny.saved(tiny.Centres(), request.param).info
+    info = replace(info, method="ldr", translator=small, reconstructor=small)
+    checkpoint.write_info(root / "run", info)
+    saved_state.save(root / "run/last.safetensors", parts, 7)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SEGMENTORS, "tiny", lambda _: tiny.Centres())
+        export(root / "run", out=root / "bundle", count=2)
+        yield checkpoint.read(root / "run"), read_bundle(root / "bundle")
+
+
+def test_both_graphs_are_verified_at_several_sizes(road) -> None:
+    _, bundle = road
+    assert bundle.checks["precisions"]["fp32"]["passed"]
+    assert bundle.checks["translator"]["passed"]
+    assert bundle.checks["reconstructor"]["passed"]
+    sizes = bundle.checks["precisions"]["fp32"]["sizes"]
+    assert len(sizes) == len(bundle.checks["translator"]["sizes"])
+    assert len(sizes) == len(bundle.checks["reconstructor"]["sizes"]) >= 3
+    assert bundle.provenance["translator"] == {"width": 4, "blocks": 1}
+    assert "translates them into the source's colours" in bundle.path("report.md").read_text()
+
+
+def test_the_segmentor_is_the_whole_deployed_function(road) -> None:
+    (segmentor, info, reconstructor), bundle = road
+    assert isinstance(segmentor, Translated)
+    assert reconstructor is not None
+    session = onnxruntime.InferenceSession(bundle.path("segmentor.onnx"))
+    image, labels = bundle.golden()[0]
+    assert len(np.unique(labels)) > 1
+    (found,) = session.run(["labels"], {"image": image[None]})
+    assert (found[0] == labels).mean() > 0.999
+    x = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 255
+    if info.work_size:
+        x = nn.functional.interpolate(x, info.work_size, mode="bilinear")
+    with torch.inference_mode():
+        logits = segmentor.segmentor(segmentor.translator(x)).logits
+        full = nn.functional.interpolate(
+            logits, image.shape[:2], mode="bilinear", align_corners=segmentor.align_corners
+        )
+        untranslated = segmentor.segmentor(x).logits
+    assert (full.argmax(1)[0].numpy() == labels).mean() > 0.999
+    assert (logits.argmax(1) != untranslated.argmax(1)).float().mean() > 0.01

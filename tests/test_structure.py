@@ -1,0 +1,79 @@
+"""The order of the folders: each may import only what stands below it; no folder grows too long."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+# The top first; what stands in one line knows nothing of each other, unless it is the same folder.
+ORDER = {
+    "adapt": [
+        "cli",
+        "methods",
+        "stages",
+        "fit",
+        "evaluation monitor",
+        "pictures losses optimizers checkpoint",
+        "data saved_state device",
+        "networks game run",
+    ],
+    "export": [
+        "cli from_module",
+        "make",
+        "triton",
+        "report tensorrt",
+        "precision export_graphs",
+        "verification",
+        "graph provenance",
+        "frames bundle",
+    ],
+    "serve": [
+        "cli",
+        "http",
+        "device_check protocol",
+        "media models",
+        "runtime",
+        "limits",
+    ],
+    "demo": ["cli quickstart", "page", "bundle_facts", "html_parts"],
+}
+MOST = 14
+
+
+def modules(stage: str) -> Iterator[tuple[str, Path]]:
+    for path in sorted((ROOT / stage).rglob("*.py")):
+        parts = path.relative_to(ROOT / stage).with_suffix("").parts
+        if parts != ("__init__",):
+            yield parts[0], path
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The dotted names that a file imports anywhere, functions included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("stage", ORDER)
+def test_no_import_runs_against_the_order(stage: str) -> None:
+    rank = {name: i for i, line in enumerate(ORDER[stage]) for name in line.split()}
+    assert {part for part, _ in modules(stage)} == rank.keys()
+    wrong: list[str] = []
+    for part, path in modules(stage):
+        for name in imported(path):
+            of, _, rest = name.partition(".")
+            other = rest.split(".")[0]
+            if of == stage and other in rank and other != part and rank[other] <= rank[part]:
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("stage", ORDER)
+def test_no_folder_holds_more_than_a_page(stage: str) -> None:
+    folders = [ROOT / stage, *(p for p in (ROOT / stage).rglob("*") if p.is_dir())]
+    counts = {f.relative_to(ROOT): len(list(f.glob("*.py"))) for f in folders}
+    assert {folder: n for folder, n in counts.items() if n > MOST} == {}
