@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from demo.html_parts import facts_table, size_text, text
-from export.bundle import RECONSTRUCTOR, TRANSLATOR, Bundle
+from export.bundle import Bundle
+from export.bundle.graphs import drawing_graphs
 
 Values = Mapping[str, Any]
 ROUTES = {
@@ -26,8 +27,7 @@ def bundle_facts(bundle: Bundle) -> str:
         "precisions": ", ".join(bundle.precisions),
         "labels": ROUTES[bundle.route],
         "ONNX opset": bundle.opset,
-        "reconstructor": RECONSTRUCTOR in bundle.files,
-        "translator": TRANSLATOR in bundle.files,
+        **{graph.kind: graph.file in bundle.files for graph in drawing_graphs()},
     }
     parts = [
         *sections("Segmentor", graph),

@@ -7,12 +7,12 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
-from typing import Literal
 
-from export.bundle import read_bundle
+from export.bundle import RECONSTRUCTOR, read_bundle
+from export.bundle.graphs import Precision
 from serve.http.listening_socket import LOOPBACK, listen
 from serve.runtime.engine import Engine
-from serve.runtime.image_graphs import reconstructor_of
+from serve.runtime.image_graphs import image_graph_of
 
 
 def demo(
@@ -21,7 +21,7 @@ def demo(
     *,
     host: str = "127.0.0.1",
     port: int = 7860,
-    precision: Literal["fp32", "fp16", "int8"] = "fp32",
+    precision: Precision = "fp32",
 ) -> None:
     """Show a bundle in the browser: upload a street image, see its classes.
 
@@ -47,7 +47,7 @@ def demo(
         from demo.page.app import build, serve_page  # noqa: PLC0415 - after the settings above
 
         engine = Engine(opened, precision=precision)
-        reconstructor = reconstructor_of(opened)
+        reconstructor = image_graph_of(opened, RECONSTRUCTOR)
         for graph in (engine, reconstructor):
             if graph is not None:
                 print(f"{graph.golden_text.format(graph.check_golden())}.")

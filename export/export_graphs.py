@@ -9,7 +9,6 @@ from typing import Any
 import onnx
 
 from adapt.checkpoint import SavedRun
-from adapt.networks.translated import Translated
 from export.bundle import Golden
 from export.bundle.graphs import SEGMENTOR
 from export.frames import Frames, Pixels, Size
@@ -24,6 +23,9 @@ from export.verification.images import Redrawing
 from export.verification.reference import Subject, golden_frames
 from export.verification.segmentor import OnnxRuntime
 from roadshift import UserError
+
+DRAWINGS = (reconstructor.of_run, translator.of_run)
+"""What makes the graphs that draw of a run, in the order of the table in export.bundle.graphs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +46,7 @@ class Exported:
     def route(self) -> str:
         """ "exact" where the logits are so much smaller than the frame that the shortcut pays."""
         image = self.golden[0].image
-        logits = OnnxRuntime(self.contents[SEGMENTOR])(image[None]).logits
+        logits = OnnxRuntime(self.contents[SEGMENTOR.file])(image[None]).logits
         return "exact" if 4 * logits[0, 0].numel() <= image[..., 0].size else "dense"
 
 
@@ -66,14 +68,14 @@ def export_graphs(saved: SavedRun, frames: Frames, size: Size | None) -> Exporte
     describe(model, about)
     subject = Subject(segmentor=saved.segmentor, work_size=info.work_size, classes=info.classes)
     golden = golden_frames(subject, frames, size)
-    contents, redrawings = {SEGMENTOR: model.SerializeToString()}, list[Redrawing]()
+    contents, redrawings = {SEGMENTOR.file: model.SerializeToString()}, list[Redrawing]()
     drawn: dict[str, list[Pixels]] = {}
     for one in drawings:
         drawing_model = image_graph.to_onnx(one, size)
         describe(drawing_model, about)
-        contents[one.file] = drawing_model.SerializeToString()
-        redrawing = Redrawing(one, images.OnnxRuntime(contents[one.file], one))
-        drawn[one.golden] = redrawing.golden([given(one, g.image, g.labels) for g in golden])
+        contents[one.spec.file] = drawing_model.SerializeToString()
+        redrawing = Redrawing(one, images.OnnxRuntime(contents[one.spec.file], one))
+        drawn[one.spec.golden] = redrawing.golden([given(one, g.image, g.labels) for g in golden])
         redrawings.append(redrawing)
     return Exported(
         subject=subject,
@@ -90,17 +92,12 @@ def export_graphs(saved: SavedRun, frames: Frames, size: Size | None) -> Exporte
 
 def given(one: ImageModule, image: Pixels, labels: Pixels) -> Pixels:
     """What the graph is given of a frame: its labels, or the frame itself."""
-    return image if one.channels else labels
+    return image if one.spec.channels else labels
 
 
 def _drawings(saved: SavedRun) -> list[ImageModule]:
     """The networks of the run that draw."""
-    found: list[ImageModule] = []
-    if saved.reconstructor is not None:
-        found.append(reconstructor.drawing(saved.reconstructor, saved.info.work_size))
-    if isinstance(saved.segmentor, Translated):
-        found.append(translator.drawing(saved.segmentor.translator, saved.info.work_size))
-    return found
+    return [one for of_run in DRAWINGS if (one := of_run(saved)) is not None]
 
 
 def _smallest(saved: SavedRun, drawings: Sequence[ImageModule]) -> Size:

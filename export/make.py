@@ -117,7 +117,7 @@ def _verified(exported: Exported, lowered: Sequence[Lowered], frames: Frames) ->
     size = exported.size
     sizes = (size,) if size else sizes_to_check(frames.read(0).size, exported.smallest)
     candidates = [
-        Candidate(precision="fp32", runner=OnnxRuntime(exported.contents[SEGMENTOR])),
+        Candidate(precision="fp32", runner=OnnxRuntime(exported.contents[SEGMENTOR.file])),
         *(
             Candidate(
                 precision=one.precision,
@@ -151,7 +151,7 @@ def _described(
     }
     checks = {
         "precisions": precisions,
-        **{redrawing.drawing.name: redrawing.values() for redrawing in exported.redrawings},
+        **{redrawing.drawing.spec.kind: redrawing.values() for redrawing in exported.redrawings},
     }
     return Bundle(
         folder=out,

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from export.bundle import PRECISIONS, read_bundle
+from export.bundle.graphs import Precision
 from roadshift import unknown
 from serve.limits import Limits
 
@@ -23,7 +24,7 @@ class Device:
 
     provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"
     """What runs it: the CPU, CUDA, or TensorRT through ONNX Runtime."""
-    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    precision: Precision = "fp32"
     """Which of the bundle's segmentors: in 32-bit or 16-bit floats, or 8-bit integers."""
     route: Literal["auto", "exact", "dense"] = "auto"
     """Where labels become full-size: the host's exact shortcut, or densely in the graph. Equal."""

@@ -29,7 +29,7 @@ from serve.limits import Limits
 from serve.media.codec import decode
 from serve.media.paint import class_shares
 from serve.runtime.engine import Engine
-from serve.runtime.image_graphs import Reconstructor
+from serve.runtime.image_graphs import ImageGraph
 
 MAX_UPLOAD = 32 * 2**20
 OPACITY = 60
@@ -51,7 +51,7 @@ class _Parts(NamedTuple):
     rebuilding: Rebuilding | None
 
 
-def build(bundle: Bundle, engine: Engine, reconstructor: Reconstructor | None = None) -> gr.Blocks:
+def build(bundle: Bundle, engine: Engine, reconstructor: ImageGraph | None = None) -> gr.Blocks:
     """The page on a bundle; its golden frames are the examples, the first one shown at once.
 
     With a reconstructor there is a tab for what it draws.
@@ -87,7 +87,7 @@ def build(bundle: Bundle, engine: Engine, reconstructor: Reconstructor | None = 
     return page
 
 
-def _lay_out(bundle: Bundle, golden: list[Golden], reconstructor: Reconstructor | None) -> _Parts:
+def _lay_out(bundle: Bundle, golden: list[Golden], reconstructor: ImageGraph | None) -> _Parts:
     """Inputs and shares on the left, pictures on the right, facts below."""
     gr.HTML(_title(bundle), elem_classes="rs-title")
     with gr.Row():

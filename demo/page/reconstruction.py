@@ -16,7 +16,7 @@ import numpy as np
 from demo.page.segmentation import Pixels, Segmented, resized, viridis
 from export.bundle import Bundle
 from serve.media.paint import colourise
-from serve.runtime.image_graphs import Reconstructor
+from serve.runtime.image_graphs import ImageGraph
 
 # The network works at full size, and a browser shows a quarter of the page's width.
 MAX_SIDE = 1024
@@ -33,7 +33,7 @@ class Rebuilt(NamedTuple):
     difference: Pixels
 
 
-def rebuild(reconstructor: Reconstructor, bundle: Bundle, shown: Segmented) -> Rebuilt:
+def rebuild(reconstructor: ImageGraph, bundle: Bundle, shown: Segmented) -> Rebuilt:
     """The input, its class colours, what is drawn of them, and where the drawing disagrees.
 
     At most MAX_SIDE on a side, unless the bundle has one size. Raises Failure as the engine does.
@@ -41,7 +41,7 @@ def rebuild(reconstructor: Reconstructor, bundle: Bundle, shown: Segmented) -> R
     size = _size(bundle, shown)
     image = resized(shown.image, size, cv2.INTER_AREA)
     labels = resized(shown.labels, size, cv2.INTER_NEAREST)
-    drawing = reconstructor.rebuild(labels[None])[0]
+    drawing = reconstructor.draw(labels[None])[0]
     scaled = disagreement(image, drawing).astype(np.float32) * (255 / TOP)
     heat = viridis(scaled.clip(0, 255).round().astype(np.uint8))
     return Rebuilt(image, colourise(labels, bundle.palette), drawing, heat)

@@ -14,7 +14,7 @@ from demo.page.reconstruction import TOP, rebuild
 from demo.page.segmentation import Segmented
 from export.bundle import Bundle
 from roadshift import Failure
-from serve.runtime.image_graphs import Reconstructor
+from serve.runtime.image_graphs import ImageGraph
 
 NAME = "Reconstruction"
 ROWS = (
@@ -33,7 +33,7 @@ SENTENCE = (
 class Rebuilding:
     """Lays the tab out where it is made; draws only while the tab is open, for it takes a while."""
 
-    def __init__(self, bundle: Bundle, reconstructor: Reconstructor) -> None:
+    def __init__(self, bundle: Bundle, reconstructor: ImageGraph) -> None:
         self._bundle, self._reconstructor = bundle, reconstructor
         self._pictures: list[gr.Image] = []
         with gr.Tab(NAME):

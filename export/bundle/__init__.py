@@ -2,7 +2,7 @@
 
 from export.bundle.bundle import Bundle, read_bundle
 from export.bundle.golden import Golden, GoldenDrawn
-from export.bundle.graphs import PRECISIONS, RECONSTRUCTOR, SEGMENTOR, TRANSLATOR
+from export.bundle.graphs import PRECISIONS, RECONSTRUCTOR, SEGMENTOR, TRANSLATOR, GraphSpec
 from export.bundle.write import check_destination, write_bundle
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Bundle",
     "Golden",
     "GoldenDrawn",
+    "GraphSpec",
     "check_destination",
     "read_bundle",
     "write_bundle",

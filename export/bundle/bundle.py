@@ -27,12 +27,9 @@ from export.bundle.golden import (
     labels_of,
     read_png,
 )
-from export.bundle.graphs import RECONSTRUCTOR, TRANSLATOR, segmentor_file
-from export.bundle.manifest import DRAWING, MANIFEST, RIGHT, plain, read_manifest
+from export.bundle.graphs import GraphSpec, drawing_graphs, segmentor_file
+from export.bundle.manifest import MANIFEST, RIGHT, plain, read_manifest
 from roadshift import UserError
-
-DRAWINGS = {RECONSTRUCTOR: "rebuilt", TRANSLATOR: "translated"}
-"""Graphs that draw, and what their golden images are called."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +41,7 @@ class Bundle:
     be taken from them by the exact shortcut ("exact") or from the graph alone ("dense": they are
     no smaller than the frame). `checks["precisions"][p]["min_agreement"]` (0..1) is the share of
     golden pixels that a device must reproduce in that precision, and `checks[g]["min_psnr"]`
-    (decibels, g "reconstructor" or "translator") how alike a golden drawing must come out.
+    (decibels, g a kind of graph that draws) how alike a golden drawing must come out.
     """
 
     folder: Path
@@ -90,19 +87,18 @@ class Bundle:
             for name in images_in(self.files)
         ]
 
-    def golden_drawn(self, graph: str) -> list[GoldenDrawn]:
-        """What torch drew of the golden labels (RECONSTRUCTOR) or frames (TRANSLATOR).
+    def golden_drawn(self, graph: GraphSpec) -> list[GoldenDrawn]:
+        """What torch drew of the golden frames, or of their labels, whichever the graph takes.
 
         Raises UserError when the bundle has no such graph.
         """
-        self.path(graph)
-        how = DRAWINGS[graph]
+        self.path(graph.file)
         return [
             GoldenDrawn(
-                read_png(self.path(labels_of(name)), "L")
-                if graph == RECONSTRUCTOR
-                else read_png(self.path(name), "RGB"),
-                read_png(self.path(drawn_of(name, how)), "RGB"),
+                read_png(self.path(name), "RGB")
+                if graph.channels
+                else read_png(self.path(labels_of(name)), "L"),
+                read_png(self.path(drawn_of(name, graph.golden)), "RGB"),
             )
             for name in images_in(self.files)
         ]
@@ -160,10 +156,10 @@ def _check_whole(bundle: Bundle) -> None:
     wanted = {*map(segmentor_file, bundle.precisions), *images, *map(labels_of, images)}
     if set(bundle.checks["precisions"]) != set(bundle.precisions):
         raise UserError(f"{manifest} lists other precisions than were checked: export again")
-    for graph, check in zip(DRAWINGS, DRAWING, strict=True):
-        if (graph in bundle.files) != (check in bundle.checks):
-            raise UserError(f"{manifest} checks a {check}, or lists one, but not both")
-        if graph in bundle.files:
-            wanted |= {drawn_of(name, DRAWINGS[graph]) for name in images}
+    for graph in drawing_graphs():
+        if (graph.file in bundle.files) != (graph.kind in bundle.checks):
+            raise UserError(f"{manifest} checks a {graph.kind}, or lists one, but not both")
+        if graph.file in bundle.files:
+            wanted |= {drawn_of(name, graph.golden) for name in images}
     if missing := wanted - bundle.files.keys():
         raise UserError(f"{manifest} lists no {', '.join(sorted(missing))}: export again")

@@ -12,13 +12,11 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
-from export.bundle.graphs import PRECISIONS
+from export.bundle.graphs import PRECISIONS, drawing_graphs
 from roadshift import UserError
 
 FORMAT = 2
 MANIFEST = "bundle.json"
-DRAWING = ("reconstructor", "translator")
-"""Graphs whose answer is an image, and what their checks are called."""
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -98,7 +96,7 @@ def _checks(value: Any) -> bool:
     ]
     return all(isinstance(a, int | float) and 0 <= a <= 1 for a in agreements) and all(
         isinstance(value[key], dict) and isinstance(value[key].get("min_psnr"), int | float)
-        for key in DRAWING
+        for key in (graph.kind for graph in drawing_graphs())
         if key in value
     )
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from export.bundle.graphs import GRAPHS, LOGITS, GraphKind, Precision
 from roadshift import UserError
 
 
@@ -17,9 +17,9 @@ def engine(  # the options are TensorRT's
     /,
     *,
     size: str | None = None,
-    precision: Literal["fp32", "fp16", "int8"] = "fp32",
+    precision: Precision = "fp32",
     batch: int = 1,
-    graph: Literal["segmentor", "reconstructor", "translator"] = "segmentor",
+    graph: GraphKind = "segmentor",
     logits: bool = False,
     out: Path | None = None,
     version_compatible: bool = False,
@@ -59,14 +59,14 @@ def engine(  # the options are TensorRT's
     """
     from export.bundle import read_bundle  # noqa: PLC0415 - --help answers without loading these
     from export.tensorrt.make import make_plan  # noqa: PLC0415
-    from export.tensorrt.options import GRAPHS, LOGITS, Wish, size_for  # noqa: PLC0415
+    from export.tensorrt.options import Wish, size_for  # noqa: PLC0415
 
     logging.basicConfig(format="%(levelname)s: %(message)s")
     read = read_bundle(bundle)
     wish = Wish(
         graph=graph,
         precision=precision,
-        output=LOGITS if logits else GRAPHS[graph][0],
+        output=LOGITS if logits else GRAPHS[graph].output,
         size=size_for(read, _parsed(size)),
         batch=batch,
         version_compatible=version_compatible,

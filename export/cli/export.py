@@ -13,6 +13,7 @@ from rich.table import Table
 from adapt.checkpoint import read
 from adapt.run import parse_size
 from export.bundle import Bundle, check_destination
+from export.bundle.graphs import drawing_graphs
 from export.cli.precision_options import Lower
 from export.frames import frames_with_labels, frames_without_labels
 from export.make import make_bundle
@@ -120,10 +121,10 @@ def _tables(checks: dict[str, Any], labelled: bool) -> Iterator[Table]:
                 f"{after - before if labelled else between - 100:+.3f}",
             )
     yield table
-    for name in ("reconstructor", "translator"):
-        if name in checks:
-            table = Table("size", "pictures", f"the {name}'s differ by up to", "PSNR")
-            for check in checks[name]["sizes"]:
+    for graph in drawing_graphs():
+        if graph.kind in checks:
+            table = Table("size", "pictures", f"the {graph.kind}'s differ by up to", "PSNR")
+            for check in checks[graph.kind]["sizes"]:
                 psnr = "equal" if check["psnr"] is None else f"{check['psnr']:.1f} dB"
                 off = f"{check['off_most']} of 255"
                 table.add_row(_times(check), str(check["pictures"]), off, psnr)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from export.bundle.graphs import GraphSpec
 from export.frames import Pixels
 from export.graph.onnx_file import Size, check_model, check_size, export_module
 
@@ -18,18 +19,12 @@ from export.graph.onnx_file import Size, check_model, check_size, export_module
 class ImageModule:
     """`module` takes uint8 [n,h,w,*channels] and answers RGB uint8 [n,h,w,3] of the same size.
 
-    `file` and `golden` are what a bundle calls the graph and the golden pictures; `smallest` is the
-    smallest (height, width) that it takes. `more`, where there is one, makes an input [h,w,...] of
-    a size that it must be compared on too.
+    `smallest` is the smallest (height, width) that it takes. `more`, where there is one, makes an
+    input [h,w,...] of a size that it must be compared on too.
     """
 
-    name: str
-    file: str
-    golden: str
+    spec: GraphSpec
     module: nn.Module
-    given: str
-    answer: str
-    channels: tuple[int, ...]
     smallest: Size
     more: Callable[[Size], Pixels] | None = None
 
@@ -45,15 +40,14 @@ def to_onnx(drawing: ImageModule, size: Size | None) -> onnx.ModelProto:
     Raises UserError for a size below the network's smallest, Failure when torch cannot export the
     network or the graph is not as it should be.
     """
-    check_size(size, drawing.smallest, drawing.name)
-    names = (drawing.given, [drawing.answer])
-    model = export_module(drawing.module, size, drawing.channels, names)
+    spec = drawing.spec
+    check_size(size, drawing.smallest, spec.kind)
+    model = export_module(drawing.module, size, spec.channels, (spec.input, [spec.output]))
     full, uint8 = ("n", *(size or ("height", "width"))), onnx.TensorProto.UINT8
-    wanted = {
-        drawing.given: (uint8, (*full, *drawing.channels)),
-        drawing.answer: (uint8, (*full, 3)),
-    }
-    check_model(model, wanted)
+    check_model(
+        model,
+        {spec.input: (uint8, (*full, *spec.channels)), spec.output: (uint8, (*full, 3))},
+    )
     return model
 
 

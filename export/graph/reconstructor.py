@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from adapt.checkpoint import SavedRun
 from adapt.networks.image_generator import Reconstructor
 from export.bundle.graphs import RECONSTRUCTOR
 from export.frames import Pixels
@@ -43,17 +44,19 @@ class Rebuilding(nn.Module):
         return as_bytes(self.reconstructor(omega), size, self.work_size)
 
 
+def of_run(saved: SavedRun) -> ImageModule | None:
+    """That of a run, where it has one."""
+    if saved.reconstructor is None:
+        return None
+    return drawing(saved.reconstructor, saved.info.work_size)
+
+
 def drawing(reconstructor: Reconstructor, work_size: Size | None) -> ImageModule:
     """The reconstructor as one graph; it is also compared on a map of all classes."""
     classes = reconstructor.classes
     return ImageModule(
-        name="reconstructor",
-        file=RECONSTRUCTOR,
-        golden="rebuilt",
+        spec=RECONSTRUCTOR,
         module=Rebuilding(reconstructor, work_size).eval(),
-        given="labels",
-        answer="image",
-        channels=(),
         smallest=smallest_size(reconstructor.min_size, work_size),
         more=lambda size: striped(size, classes),
     )

@@ -11,11 +11,11 @@ from torch.nn.functional import interpolate
 
 from adapt.evaluation.evaluate import logits_of
 from adapt.networks.segmentor import Segmentor
+from export.bundle.graphs import SEGMENTOR
 from export.graph.onnx_file import Size, check_model, check_size, export_module, tensors
 from roadshift import Failure
 
-INPUT = "image"
-OUTPUTS = ("labels", "confidence", "logits")
+OUTPUTS = tuple(SEGMENTOR.outputs)
 
 
 class Answer(NamedTuple):
@@ -66,7 +66,7 @@ def to_onnx(deployed: Deployed, size: Size | None) -> onnx.ModelProto:
     network or the graph is not as it should be.
     """
     check_size(size, smallest_size(deployed.segmentor, deployed.work_size), "network")
-    model = export_module(deployed, size, (3,), (INPUT, OUTPUTS))
+    model = export_module(deployed, size, SEGMENTOR.channels, (SEGMENTOR.input, OUTPUTS))
     check_graph(model, size)
     return model
 
@@ -82,7 +82,7 @@ def check_graph(model: onnx.ModelProto, size: Size | None) -> None:
     check_model(
         model,
         {
-            INPUT: (onnx.TensorProto.UINT8, (*full, 3)),
+            SEGMENTOR.input: (onnx.TensorProto.UINT8, (*full, *SEGMENTOR.channels)),
             "labels": (onnx.TensorProto.UINT8, full),
             "confidence": (onnx.TensorProto.UINT8, full),
         },

@@ -8,7 +8,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from adapt.checkpoint import SavedRun
 from adapt.networks.image_generator import Translator
+from adapt.networks.translated import Translated
 from export.bundle.graphs import TRANSLATOR
 from export.graph.image_graph import ImageModule, as_bytes, smallest_size
 from export.graph.onnx_file import Size
@@ -31,15 +33,17 @@ class Translating(nn.Module):
         return as_bytes(self.translator(x), size, self.work_size)
 
 
+def of_run(saved: SavedRun) -> ImageModule | None:
+    """That of a run, where its segmentor begins with one."""
+    if not isinstance(saved.segmentor, Translated):
+        return None
+    return drawing(saved.segmentor.translator, saved.info.work_size)
+
+
 def drawing(translator: Translator, work_size: Size | None) -> ImageModule:
     """The translator as one graph."""
     return ImageModule(
-        name="translator",
-        file=TRANSLATOR,
-        golden="translated",
+        spec=TRANSLATOR,
         module=Translating(translator, work_size).eval(),
-        given="image",
-        answer="translated",
-        channels=(3,),
         smallest=smallest_size(translator.min_size, work_size),
     )

@@ -59,7 +59,7 @@ def margin_blocks(verifications: Sequence[Verification]) -> Iterator[Block]:
 
 
 def drawn_blocks(redrawing: Redrawing) -> Iterator[Block]:
-    name = redrawing.drawing.name
+    name = redrawing.drawing.spec.kind
     on = (
         "the network's own label maps of the frames above, and at each size on one map striped "
         "with all classes"

@@ -33,7 +33,7 @@ class Wish:
 
     def shape(self, count: int) -> tuple[int, ...]:
         """The input's shape for `count` images."""
-        return (count, *self.size, *GRAPHS[self.graph][1])
+        return (count, *self.size, *GRAPHS[self.graph].channels)
 
     @property
     def hxw(self) -> str:
@@ -42,9 +42,8 @@ class Wish:
 
     def file(self, bundle: Bundle) -> str:
         """The graph's file in the bundle; UserError where the bundle has none."""
-        if self.graph == "segmentor":
-            return bundle.segmentor(self.precision)
-        return f"{self.graph}.onnx"
+        graph = GRAPHS[self.graph]
+        return graph.file if graph.draws else bundle.segmentor(self.precision)
 
     def name(self, bundle: Bundle) -> str:
         """The start of the plan's file name, e.g. city.segmentor.fp16.512x1024."""
@@ -79,7 +78,7 @@ def check(wish: Wish, bundle: Bundle) -> None:
     """Raises UserError for what the bundle has not, or TensorRT does not take."""
     if wish.graph not in GRAPHS:
         raise unknown("graph", wish.graph, GRAPHS)
-    if wish.graph != "segmentor" and (wish.precision != "fp32" or wish.output == LOGITS):
+    if GRAPHS[wish.graph].draws and (wish.precision != "fp32" or wish.output == LOGITS):
         raise UserError(
             f"the {wish.graph} is in the bundle in fp32 and has no logits: leave --precision and "
             "--logits out"

@@ -22,7 +22,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from export.bundle import RECONSTRUCTOR, TRANSLATOR, Bundle
+from export.bundle import SEGMENTOR, Bundle, GraphSpec
+from export.bundle.graphs import drawing_graphs
 from export.bundle.plan_file import Sidecar, manifest_hash, page_of, read_plan
 from export.bundle.replace_folder import replace_folder
 from export.triton.config import LABELS, WARM_UP, Model, Tensor, config, tensor
@@ -30,8 +31,6 @@ from roadshift import Failure, UserError, replacing
 from serve.runtime.rewrites.prune import pruned
 
 KSERVE = "kserve.yaml"
-ANSWER = "labels"
-DRAWINGS = {RECONSTRUCTOR: "reconstructor", TRANSLATOR: "translator"}
 CONFIG, ONNX, PLAN = "config.pbtxt", "1/model.onnx", "1/model.plan"
 OURS = frozenset({CONFIG, LABELS, ONNX, PLAN, f"{PLAN}.json", f"warmup/{WARM_UP}"})
 Files = dict[str, bytes]
@@ -59,10 +58,10 @@ def write_repository(
     if folder.resolve().is_relative_to(bundle.folder.resolve()):
         raise UserError(f"{folder} lies in the bundle itself: name a folder outside of it")
     models = {bundle.name: _segmentor(bundle, precision, max_batch, plan)}
-    for file, kind in DRAWINGS.items():
-        if file in bundle.files:
-            models[f"{bundle.name}-{kind}"] = _drawing(bundle, file, kind, max_batch)
-    gone = {f"{bundle.name}-{kind}" for kind in DRAWINGS.values()} - models.keys()
+    for graph in drawing_graphs():
+        if graph.file in bundle.files:
+            models[graph.served_name(bundle.name)] = _drawing(bundle, graph, max_batch)
+    gone = {graph.served_name(bundle.name) for graph in drawing_graphs()} - models.keys()
     for name in (*models, *gone):
         _check(folder / name)
     try:
@@ -108,13 +107,13 @@ def _segmentor(bundle: Bundle, precision: str, max_batch: int, plan: Path | None
     if plan is not None:
         return {LABELS: names, **_plan(bundle, plan, image)}
     whole = onnx.load(bundle.path(bundle.segmentor(precision)))
-    graph = pruned(whole, [ANSWER])
+    graph = pruned(whole, [SEGMENTOR.output])
     return {LABELS: names, **_onnx(bundle.name, graph, image, max_batch)}
 
 
-def _drawing(bundle: Bundle, file: str, kind: str, max_batch: int) -> Files:
-    graph, given = onnx.load(bundle.path(file)), bundle.golden_drawn(file)[0].given
-    return _onnx(f"{bundle.name}-{kind}", graph, given, max_batch)
+def _drawing(bundle: Bundle, spec: GraphSpec, max_batch: int) -> Files:
+    graph, given = onnx.load(bundle.path(spec.file)), bundle.golden_drawn(spec)[0].given
+    return _onnx(spec.served_name(bundle.name), graph, given, max_batch)
 
 
 def _onnx(name: str, graph: onnx.ModelProto, given: NDArray[np.uint8], max_batch: int) -> Files:
@@ -131,7 +130,7 @@ def _plan(bundle: Bundle, path: Path, image: NDArray[np.uint8]) -> Files:
             f"{path} was built of another bundle ({page.bundle}) than {bundle.folder}: build it "
             f"with 'roadshift engine {bundle.folder}'"
         )
-    if (page.graph, page.output) != ("segmentor", ANSWER):
+    if (page.graph, page.output) != (SEGMENTOR.kind, SEGMENTOR.output):
         raise UserError(f"{path} gives the {page.graph}'s {page.output}, wanted labels: build one")
     if image.shape[:2] != page.size:
         image = np.asarray(cv2.resize(image, page.size[::-1]), np.uint8)
@@ -142,8 +141,8 @@ def _plan(bundle: Bundle, path: Path, image: NDArray[np.uint8]) -> Files:
 def _planned(name: str, page: Sidecar) -> Model:
     # A plan for one frame has an axis of length one, which Triton cannot form batches along.
     count, batch = (-1, page.batch) if page.batch > 1 else (1, 0)
-    given = Tensor("image", "TYPE_UINT8", (count, *page.size, 3))
-    answer = Tensor(ANSWER, "TYPE_UINT8", (count, *page.size))
+    given = Tensor(SEGMENTOR.input, "TYPE_UINT8", (count, *page.size, *SEGMENTOR.channels))
+    answer = Tensor(SEGMENTOR.output, "TYPE_UINT8", (count, *page.size))
     return Model(name, "tensorrt_plan", given, (answer,), batch)
 
 

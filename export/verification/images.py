@@ -70,7 +70,7 @@ class OnnxRuntime:
     def __init__(self, graph: bytes, drawing: ImageModule) -> None:
         """`graph` is the file's content."""
         self._session = Session(graph)
-        self._given, self._answer = drawing.given, drawing.answer
+        self._given, self._answer = drawing.spec.input, drawing.spec.output
 
     def __call__(self, given: Pixels) -> Pixels:
         """[n,h,w,...] -> RGB [n,h,w,3]; Failure where the graph cannot."""
@@ -100,7 +100,7 @@ class Redrawing:
     def __post_init__(self) -> None:
         if not all(p.isfinite().all() for p in self.drawing.module.parameters()):
             raise Failure(
-                f"the {self.drawing.name} has NaN or infinite weights: its training has diverged; "
+                f"the {self.drawing.spec.kind} has NaN or infinite weights: its training has diverged; "
                 "train it again with a smaller learning rate"
             )
 
@@ -127,7 +127,7 @@ class Redrawing:
         """The numbers of every size seen so far."""
         return tuple(
             DrawnCheck(
-                name=self.drawing.name,
+                name=self.drawing.spec.kind,
                 size=size,
                 pictures=sums.pictures,
                 off_share=sums.off / sums.values,
@@ -142,7 +142,7 @@ class Redrawing:
         """Why the graph is refused; empty when it is not."""
         wrong = [reason for check in self.checks for reason in check.reasons]
         if self.golden_psnr is not None and self.golden_psnr < MIN_PSNR:
-            name = self.drawing.name
+            name = self.drawing.spec.kind
             wrong.append(f"the {name}'s golden images agree to {self.golden_psnr:.1f} dB only")
         return tuple(wrong)
 

@@ -98,9 +98,9 @@ def _routes_agree(engine: Engine) -> float:
 
 
 def _drawing(drawing: ImageGraph) -> DrawingReport:
-    placed = placement(drawing, drawing.bundle.golden_drawn(drawing.file)[0].given[None])
+    placed = placement(drawing, drawing.bundle.golden_drawn(drawing.spec)[0].given[None])
     placed.check()
     psnr = drawing.check_golden()
     return DrawingReport(
-        kind=drawing.kind, psnr=None if math.isinf(psnr) else psnr, placement=placed
+        kind=drawing.spec.kind, psnr=None if math.isinf(psnr) else psnr, placement=placed
     )

@@ -14,7 +14,7 @@ def page(graphs: Sequence[Graph]) -> str:
     classes, palette = model.bundle.classes, model.bundle.palette
     drawn = "".join(
         f"""
-<p>{other.about}:
+<p>{other.spec.about}:
 <a href="/v2/models/{other.name}">/v2/models/{other.name}</a></p>"""
         for other in others
     )

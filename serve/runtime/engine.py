@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from export.bundle import Bundle
+from export.bundle import SEGMENTOR, Bundle
 from roadshift import Failure, UserError, unknown
 from serve.runtime.exact_labels.labels import labels_at
 from serve.runtime.graph import Graph
@@ -33,11 +33,7 @@ class Engine(Graph):
     `engine.why` why. Raises UserError for a precision or a route that the bundle lacks.
     """
 
-    given = ("image", "UINT8")
-    answers = frozenset({("labels", "UINT8"), ("confidence", "UINT8"), ("logits", "FP32")})
-    channels = (3,)
-    takes = "images"
-    about = "The class of every pixel of an image"
+    spec = SEGMENTOR
     golden_text = "{:.2%} of the worst golden frame's pixels come out as exported"
 
     def __init__(
@@ -58,11 +54,6 @@ class Engine(Graph):
                 f"{self.sessions.what} has logits of {channels} classes; wanted "
                 f"{len(bundle.classes)}: export the run again"
             )
-
-    @property
-    def name(self) -> str:
-        """The bundle's own name."""
-        return self.bundle.name
 
     @property
     def first(self) -> tuple[str, ...]:

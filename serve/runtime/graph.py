@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from export.bundle import Bundle
+from export.bundle import Bundle, GraphSpec
 from roadshift import Failure, UserError
 from serve.runtime.onnx_runtime import Runtime
 from serve.runtime.sessions import Sessions
@@ -34,25 +34,18 @@ class Graph(ABC):
     not there or does not start, or the graph is another one than it should be.
     """
 
+    spec: GraphSpec
+    """Its row in the table of graphs."""
     file: str
     """The bundle's file."""
     precision: str = "fp32"
     """What the file computes in."""
-    given: ClassVar[tuple[str, str]]
-    """Name and datatype of the one input."""
-    answers: ClassVar[frozenset[tuple[str, str]]]
-    """Names and datatypes of the outputs that the graph must have."""
-    channels: ClassVar[tuple[int, ...]]
-    """What the shape of the input has after [n,h,w]."""
-    takes: ClassVar[str]
-    """What the input is, for people."""
-    about: ClassVar[str]
-    """What it is for, for people."""
-    golden_text: ClassVar[str]
+    golden_text: str
     """A sentence around what `check_golden` returns, for people."""
 
     def __init__(self, bundle: Bundle, *, provider: str = "cpu", threads: int = 0) -> None:
         self.bundle, self.provider, self.threads = bundle, provider, threads
+        self.takes = self.spec.takes
         self.sessions = Sessions(bundle, self.file, Runtime(provider, threads))
         graph = self.sessions.read().graph
         self.inputs = tuple(map(_spec, graph.input))
@@ -60,10 +53,11 @@ class Graph(ABC):
         given, answers = (
             {(spec.name, spec.datatype) for spec in specs} for specs in (self.inputs, self.outputs)
         )
-        if given != {self.given} or not answers >= self.answers:
+        taken, wanted = {(self.spec.input, "UINT8")}, {*self.spec.outputs.items()}
+        if given != taken or not answers >= wanted:
             raise Failure(
                 f"{self.file} of bundle {bundle.folder} makes {_listing(answers)} of "
-                f"{_listing(given)}; wanted {_listing(self.answers)} of {_listing([self.given])}: "
+                f"{_listing(given)}; wanted {_listing(wanted)} of {_listing(taken)}: "
                 "export the run again"
             )
         sizes = self.inputs[0].shape[1:3]
@@ -82,9 +76,9 @@ class Graph(ABC):
         """The outputs of the graph that are asked for most: they are made ready at once."""
 
     @property
-    @abstractmethod
     def name(self) -> str:
         """What a server calls it."""
+        return self.spec.served_name(self.bundle.name)
 
     @abstractmethod
     def check_golden(self) -> float:
@@ -92,9 +86,9 @@ class Graph(ABC):
 
     def check(self, shape: Sequence[int]) -> None:
         """Raises UserError unless an input of this shape ([n,h,w,*channels]) fits the bundle."""
-        if len(shape) < 3 or tuple(shape[3:]) != self.channels or min(shape) < 1:
-            axes = ",".join(["n", "h", "w", *map(str, self.channels)])
-            what = f"RGB {self.takes}" if self.channels else self.takes
+        if len(shape) < 3 or tuple(shape[3:]) != self.spec.channels or min(shape) < 1:
+            axes = ",".join(["n", "h", "w", *map(str, self.spec.channels)])
+            what = f"RGB {self.takes}" if self.spec.channels else self.takes
             raise UserError(f"wanted {what} of shape [{axes}], got {list(shape)}")
         size, (least_h, least_w) = (shape[1], shape[2]), self.bundle.min_size
         if self.bundle.size is not None and size != self.bundle.size:

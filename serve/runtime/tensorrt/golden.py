@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from export.bundle import SEGMENTOR, Bundle
+from export.bundle import Bundle
 from export.bundle.graphs import GRAPHS
 from roadshift import Failure
 from serve.runtime.image_graphs import psnr
@@ -46,10 +46,11 @@ def pairs(bundle: Bundle, graph: str, size: Size) -> Iterator[Pair]:
 
     Raises Failure when a frame has another size and there is no ONNX Runtime to ask for it.
     """
+    spec = GRAPHS[graph]
     golden = (
-        [(frame.image, frame.labels) for frame in bundle.golden()]
-        if graph == "segmentor"
-        else [(drawn.given, drawn.image) for drawn in bundle.golden_drawn(f"{graph}.onnx")]
+        [(drawn.given, drawn.image) for drawn in bundle.golden_drawn(spec)]
+        if spec.draws
+        else [(frame.image, frame.labels) for frame in bundle.golden()]
     )
     reference = None
     for given, wanted in golden:
@@ -70,23 +71,20 @@ def verify(
     The measure is "agreement" (share of equal labels, 0..1), or "psnr" of an image in decibels,
     None when equal. Raises Failure for a frame that does not come out well enough.
     """
-    worst, against = float("inf"), set[str]()
+    spec, worst, against = GRAPHS[graph], float("inf"), set[str]()
     least = (
-        bundle.min_agreement(precision)
-        if graph == "segmentor"
-        else float(bundle.checks[graph]["min_psnr"])
+        float(bundle.checks[graph]["min_psnr"]) if spec.draws else bundle.min_agreement(precision)
     )
+    measure = psnr if spec.draws else _agreement
     frames = 0
     for pair in pairs(bundle, graph, size):
-        output = GRAPHS[graph][0]
-        found = runner.run(pair.given[None], [output])[output][0]
-        score = _agreement(found, pair.wanted) if graph == "segmentor" else psnr(found, pair.wanted)
-        worst, frames = min(worst, score), frames + 1
+        found = runner.run(pair.given[None], [spec.output])[spec.output][0]
+        worst, frames = min(worst, measure(found, pair.wanted)), frames + 1
         against.add(pair.by)
     if worst < least:
         raise Failure(_refusal(bundle, graph, precision, worst, least))
     return {
-        "measure": "agreement" if graph == "segmentor" else "psnr",
+        "measure": spec.measure,
         "worst": worst if np.isfinite(worst) else None,
         "wanted": least,
         "frames": frames,
@@ -106,9 +104,8 @@ class _Reference:
                 "the wanted labels must be computed, and ONNX Runtime is not installed: "
                 "pip install onnxruntime, or give the frames' own size with --size"
             ) from error
-        self._output = GRAPHS[graph][0]
-        file = SEGMENTOR if graph == "segmentor" else f"{graph}.onnx"
-        content = prune(bundle.path(file).read_bytes(), [self._output])
+        self._output = GRAPHS[graph].output
+        content = prune(bundle.path(GRAPHS[graph].file).read_bytes(), [self._output])
         options = ort.SessionOptions()
         options.log_severity_level = 3
         self._session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -124,9 +121,9 @@ def _agreement(found: Pixels, wanted: Pixels) -> float:
 
 def _refusal(bundle: Bundle, graph: str, precision: str, worst: float, least: float) -> str:
     found, wanted = (
-        (f"{worst:.4%} of a golden frame's labels", f"{least:.4%}")
-        if graph == "segmentor"
-        else (f"a golden image to {worst:.1f} dB", f"{least:g} dB")
+        (f"a golden image to {worst:.1f} dB", f"{least:g} dB")
+        if GRAPHS[graph].draws
+        else (f"{worst:.4%} of a golden frame's labels", f"{least:.4%}")
     )
     return (
         f"the plan of bundle {bundle.name} in {precision} gives {found} on this device, wanted "

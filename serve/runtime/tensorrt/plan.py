@@ -58,8 +58,7 @@ class Plan:
     @property
     def name(self) -> str:
         """What a server calls it."""
-        graph = self.sidecar.graph
-        return self.bundle.name if graph == "segmentor" else f"{self.bundle.name}-{graph}"
+        return GRAPHS[self.sidecar.graph].served_name(self.bundle.name)
 
     @property
     def captured(self) -> bool:
@@ -69,7 +68,7 @@ class Plan:
     def check(self, shape: Sequence[int]) -> None:
         """Raises UserError unless an input of this shape ([n,h,w] or [n,h,w,3]) fits the plan."""
         page = self.sidecar
-        wanted = (*page.size, *GRAPHS[page.graph][1])
+        wanted = (*page.size, *GRAPHS[page.graph].channels)
         if tuple(shape[1:]) != wanted or not 1 <= shape[0] <= page.batch:
             axes = ",".join(map(str, wanted))
             raise UserError(

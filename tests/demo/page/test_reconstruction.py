@@ -12,15 +12,15 @@ import pytest
 from demo.page.reconstruction import MAX_SIDE, TOP, disagreement, matched, rebuild
 from demo.page.segmentation import Segmented, heat_scale, segment
 from serve.runtime.engine import Engine
-from serve.runtime.image_graphs import Reconstructor
+from serve.runtime.image_graphs import ImageGraph
 
 ROOT = Path(__file__).resolve().parents[3]
 DRAWN = np.array(((180, 80, 80), (80, 180, 80), (80, 80, 180)), np.uint8)
 
 
 @pytest.fixture(scope="module")
-def reconstructor(bundle) -> Reconstructor:
-    return Reconstructor(bundle, threads=1)
+def reconstructor(bundle) -> ImageGraph:
+    return ImageGraph(bundle, RECONSTRUCTOR, threads=1)
 
 
 def test_four_pictures_of_one_size(bundle, reconstructor, street) -> None:
@@ -88,9 +88,9 @@ from pathlib import Path
 from demo.page.app import build
 from export.bundle import read_bundle
 from serve.runtime.engine import Engine
-from serve.runtime.image_graphs import reconstructor_of
+from serve.runtime.image_graphs import image_graph_of
 bundle = read_bundle(Path(sys.argv[1]))
-page = build(bundle, Engine(bundle, threads=1), reconstructor_of(bundle, threads=1))
+page = build(bundle, Engine(bundle, threads=1), image_graph_of(bundle, RECONSTRUCTOR, threads=1))
 print([part["props"].get("label") for part in page.get_config_file()["components"]])
 """
 

@@ -214,7 +214,7 @@ def test_a_drawing_that_the_bundle_has_no_more_is_served_no_more(free, tmp_path)
     checks = {**free.checks, "translator": {"min_psnr": 40.0}}
     drawn = {"rebuilt": [frame(1)], "translated": [image]}
     both = replace(free, folder=folder, checks=checks)
-    contents[TRANSLATOR] = reconstructor(None)
+    contents[TRANSLATOR.file] = reconstructor(None)
     write_bundle(both, contents, free.golden(), drawn)
     models = tmp_path / "models"
     names = write_repository(read_bundle(folder), models)

@@ -6,7 +6,7 @@ import pytest
 from roadshift import Failure
 from serve.device_check.placement import from_events, placement
 from serve.runtime.engine import Engine
-from serve.runtime.image_graphs import Translator
+from serve.runtime.image_graphs import ImageGraph
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
@@ -35,7 +35,7 @@ def test_of_a_real_graph(exact, tmp_path, monkeypatch):
 
 
 def test_without_a_convolution_nothing_is_before_it(exact, kit):
-    found = placement(Translator(exact, threads=1), kit.random_image(1)[None])
+    found = placement(ImageGraph(exact, TRANSLATOR, threads=1), kit.random_image(1)[None])
     assert found.nodes == {"cpu": 2}
     assert found.before is None
 

@@ -8,9 +8,10 @@ import numpy as np
 import onnx
 import pytest
 
+from export.bundle import RECONSTRUCTOR
 from roadshift import Failure, UserError
 from serve.limits import Limits
-from serve.runtime.image_graphs import Reconstructor, psnr, reconstructor_of
+from serve.runtime.image_graphs import ImageGraph, image_graph_of, psnr
 
 FILE = "reconstructor.onnx"
 NAME = "tiny-reconstructor"
@@ -19,7 +20,7 @@ INFER = f"/v2/models/{NAME}/infer"
 
 @pytest.fixture(scope="module")
 def reconstructor(drawn):
-    return Reconstructor(drawn, threads=1)
+    return ImageGraph(drawn, RECONSTRUCTOR, threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def labels(*shape):
 def test_every_class_and_what_is_no_class(reconstructor, kit):
     given = labels(2, 9, 11)
     given[0, 0], given[0, 1] = 255, 4
-    image = reconstructor.rebuild(given)
+    image = reconstructor.draw(given)
     assert image.dtype == np.uint8
     assert np.array_equal(image, kit.true_image(given))
     assert not image[0, :2].any()
@@ -57,22 +58,22 @@ def test_every_class_and_what_is_no_class(reconstructor, kit):
 def test_what_does_not_fit(reconstructor, tmp_path, kit):
     for shape in ((8, 8), (1, 8, 8, 3), (0, 8, 8)):
         with pytest.raises(UserError, match=r"wanted label maps of shape \[n,h,w\], got"):
-            reconstructor.rebuild(np.zeros(shape, np.uint8))
+            reconstructor.draw(np.zeros(shape, np.uint8))
     with pytest.raises(UserError, match=r"takes label maps from 8x8 .* on, got 7x9"):
-        reconstructor.rebuild(np.zeros((1, 7, 9), np.uint8))
+        reconstructor.draw(np.zeros((1, 7, 9), np.uint8))
     bundle = kit.make_bundle(tmp_path / "b", size=(16, 24), others={FILE: kit.drawing((16, 24))})
     with pytest.raises(UserError, match=r"takes label maps of 16x24 .* only, got 8x8"):
-        Reconstructor(bundle, threads=1).rebuild(np.zeros((1, 8, 8), np.uint8))
+        ImageGraph(bundle, RECONSTRUCTOR, threads=1).draw(np.zeros((1, 8, 8), np.uint8))
 
 
 def test_a_bundle_without_one(tiny):
-    assert reconstructor_of(tiny) is None
+    assert image_graph_of(tiny, RECONSTRUCTOR) is None
 
 
 def test_a_graph_of_something_else(tmp_path, kit):
     bundle = kit.make_bundle(tmp_path / "b", others={FILE: kit.graph(None)})
     with pytest.raises(Failure, match=r"of image UINT8; wanted image UINT8 of labels UINT8: exp"):
-        Reconstructor(bundle, threads=1)
+        ImageGraph(bundle, RECONSTRUCTOR, threads=1)
 
 
 def test_golden_images(reconstructor, tmp_path, kit):
@@ -80,14 +81,14 @@ def test_golden_images(reconstructor, tmp_path, kit):
     swapped = [colour[::-1] for colour in kit.palette]
     bundle = kit.make_bundle(tmp_path / "b", others={FILE: kit.drawing(None, swapped)})
     with pytest.raises(Failure, match=r"bundle tiny rebuilds a golden image to .* wanted 40: use"):
-        Reconstructor(bundle, threads=1).check_golden()
+        ImageGraph(bundle, RECONSTRUCTOR, threads=1).check_golden()
     almost = [(r, g, b + 2) for r, g, b in kit.palette]
     bundle = kit.make_bundle(tmp_path / "c", others={FILE: kit.drawing(None, almost)})
-    found = Reconstructor(bundle, threads=1).check_golden()
+    found = ImageGraph(bundle, RECONSTRUCTOR, threads=1).check_golden()
     assert found == pytest.approx(10 * np.log10(255**2 * 3 / 4))  # 46.9 dB
     strict = replace(bundle, checks={"reconstructor": {"min_psnr": 47}})
     with pytest.raises(Failure, match=r"to 46\.9 dB; wanted 47"):
-        Reconstructor(strict, threads=1).check_golden()
+        ImageGraph(strict, RECONSTRUCTOR, threads=1).check_golden()
 
 
 def test_psnr():

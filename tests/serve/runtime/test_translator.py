@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 
+from export.bundle import TRANSLATOR
 from roadshift import Failure, UserError
-from serve.runtime.image_graphs import Translator, image_graphs_of
+from serve.runtime.image_graphs import ImageGraph, image_graphs_of
 
 FILE = "translator.onnx"
 
@@ -20,28 +21,28 @@ def bundle(tmp_path_factory, kit):
 
 def test_an_image_of_its_size(bundle, kit):
     images = np.stack([kit.random_image(1), kit.random_image(2)])
-    found = Translator(bundle, threads=1).translate(images)
+    found = ImageGraph(bundle, TRANSLATOR, threads=1).draw(images)
     assert found.dtype == np.uint8
     assert np.array_equal(found, 255 - images)
 
 
 def test_what_does_not_fit(bundle):
     with pytest.raises(UserError, match=r"wanted RGB images of shape \[n,h,w,3\], got"):
-        Translator(bundle, threads=1).translate(np.zeros((1, 8, 8), np.uint8))
+        ImageGraph(bundle, TRANSLATOR, threads=1).draw(np.zeros((1, 8, 8), np.uint8))
 
 
 def test_golden_images(bundle, tmp_path, kit):
-    assert Translator(bundle, threads=1).check_golden() == np.inf
+    assert ImageGraph(bundle, TRANSLATOR, threads=1).check_golden() == np.inf
     wrong = kit.make_bundle(tmp_path / "b", others={FILE: kit.translation(64)})
     with pytest.raises(Failure, match=r"bundle tiny translates a golden image to .* wanted 40: us"):
-        Translator(wrong, threads=1).check_golden()
+        ImageGraph(wrong, TRANSLATOR, threads=1).check_golden()
     lenient = replace(wrong, checks={"translator": {"min_psnr": 5.0}})
-    assert 5 < Translator(lenient, threads=1).check_golden() < 15
+    assert 5 < ImageGraph(lenient, TRANSLATOR, threads=1).check_golden() < 15
 
 
 def test_which_graphs_draw(tiny, drawn, bundle, exact):
     assert image_graphs_of(tiny) == []
-    kinds = [[d.kind for d in image_graphs_of(b, threads=1)] for b in (tiny, drawn, bundle, exact)]
+    kinds = [[d.spec.kind for d in image_graphs_of(b, threads=1)] for b in (tiny, drawn, bundle, exact)]
     both = ["reconstructor", "translator"]
     assert kinds == [[], ["reconstructor"], ["translator"], both]
 
