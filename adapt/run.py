@@ -8,6 +8,10 @@ from typing import Any, Literal
 
 from roadshift import UserError
 
+DATA_FIELDS = (
+    *("source", "target", "source_size", "size", "crop", "scale", "flip", "classes", "seed"),
+)
+"""Which images, at which size and in which order: what every stage depends on."""
 MACHINE_FIELDS = frozenset(
     {"out", "precision", "device", "devices", "threads", "workers", "compile"}
     | {"log_every", "save_every", "picture_every", "strict"}

@@ -21,8 +21,9 @@ from adapt import checkpoint, saved_state
 from adapt.data.batches import Batch, batches, make_draws
 from adapt.data.classes import IGNORE
 from adapt.data.datasets import labelled, unlabelled
+from adapt.methods.ldr.config import Config
 from adapt.methods.ldr.joint import Joint
-from adapt.methods.ldr.reconstruction import Config, near_one_hot
+from adapt.methods.ldr.reconstruction import near_one_hot
 from adapt.run import Run
 
 

@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import platform
 import subprocess
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -35,7 +35,7 @@ def fingerprints(source: LabelledImages, target: Images) -> dict[str, str]:
 
 
 def describe(
-    name: str, config: Any, run: Run, named: Named, fingerprints: dict[str, str]
+    name: str, settings: Mapping[str, Any], run: Run, named: Named, fingerprints: dict[str, str]
 ) -> RunInfo:
     """What run.json will say."""
     return RunInfo(
@@ -49,7 +49,8 @@ def describe(
         commit=_commit(),
         steps=run.steps,
         seed=run.seed,
-        settings=json.loads(json.dumps({**run.settings(), **asdict(config)})),
+        settings=json.loads(json.dumps(dict(settings))),
+        parts={"segmentor": {"kind": run.network, "classes": len(named.classes)}},
         fingerprints=fingerprints,
         versions={
             "roadshift": __version__,
