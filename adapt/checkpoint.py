@@ -21,10 +21,10 @@ from typing import Any, NamedTuple, cast
 from torch import nn
 
 from adapt.networks import Part, build_part
-from adapt.networks.fused import Fused
 from adapt.networks.image_generator import Reconstructor, Translator
 from adapt.networks.segmentor import Segmentor
-from adapt.networks.translated import Translated
+from adapt.networks.segmentors.fused import Fused
+from adapt.networks.segmentors.translated import Translated
 from adapt.saved_state import load
 from roadshift import UserError, replacing
 

@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 
 from adapt.checkpoint import SavedRun
-from adapt.networks.translated import Translated
+from adapt.networks.segmentors.translated import Translated
 from export.bundle import Golden
 from export.bundle.graphs import SEGMENTOR
 from export.frames import Frames, Pixels, Size

@@ -1,4 +1,4 @@
-"""The networks: one a file, with its source, its published numbers and its pretrained weights."""
+"""Networks by their names: segmentors in a folder, and what else methods play with."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import nn
 
-from adapt.networks.deeplab_v2 import DeepLabV2ResNet101
-from adapt.networks.fcn8s import FCN8sVGG16
 from adapt.networks.image_generator import Reconstructor, Translator
-from adapt.networks.lraspp import LRASPPMobileNetV2
-from adapt.networks.pidnet import PIDNetS
 from adapt.networks.segmentor import Segmented, Segmentor
+from adapt.networks.segmentors.deeplab_v2 import DeepLabV2ResNet101
+from adapt.networks.segmentors.fcn8s import FCN8sVGG16
+from adapt.networks.segmentors.lraspp import LRASPPMobileNetV2
+from adapt.networks.segmentors.pidnet import PIDNetS
 from roadshift import unknown
 
 __all__ = ["SEGMENTORS", "Part", "Segmented", "Segmentor", "build", "build_part"]

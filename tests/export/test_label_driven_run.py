@@ -14,7 +14,7 @@ from torch import nn
 from adapt import checkpoint, saved_state
 from adapt.networks import SEGMENTORS
 from adapt.networks.image_generator import Translator
-from adapt.networks.translated import Translated
+from adapt.networks.segmentors.translated import Translated
 from export.bundle import Bundle, read_bundle
 from export.cli.export import export
 

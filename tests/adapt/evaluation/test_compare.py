@@ -23,7 +23,7 @@ from adapt.evaluation.score import score
 from adapt.networks import Segmented, Segmentor, build
 from adapt.networks.image_generator import Translator
 from adapt.networks.segmentor import Recipe
-from adapt.networks.translated import Translated
+from adapt.networks.segmentors.translated import Translated
 from roadshift import UserError
 
 CLASSES = ("road", "building", "sky", "car")

@@ -17,7 +17,7 @@ from adapt.data.classes import palette_of
 from adapt.data.datasets import unlabelled
 from adapt.networks import build
 from adapt.networks.image_generator import Reconstructor, Translator
-from adapt.networks.translated import Translated
+from adapt.networks.segmentors.translated import Translated
 from adapt.run import DATA_FIELDS, MACHINE_FIELDS, Run
 from adapt.stages.made import begin_making, is_made, mark_made
 from adapt.stages.runner import Making, Stages

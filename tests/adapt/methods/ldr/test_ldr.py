@@ -17,7 +17,7 @@ import roadshift
 from adapt import checkpoint, saved_state
 from adapt.evaluation.evaluate import logits_of
 from adapt.methods.ldr.config import RECIPES, Config
-from adapt.networks.translated import Translated
+from adapt.networks.segmentors.translated import Translated
 from adapt.stages.ablation import read_recipe
 from roadshift import UserError
 

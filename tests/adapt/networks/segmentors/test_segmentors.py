@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from adapt.networks import SEGMENTORS, build
-from adapt.networks.deeplab_v2 import DeepLabV2ResNet101, SummedASPP
-from adapt.networks.fcn8s import BilinearUpsample, FCN8sVGG16, VGGTrunk
-from adapt.networks.lraspp import LRASPPMobileNetV2
-from adapt.networks.pidnet import PIDNetS
 from adapt.networks.segmentor import Normalise, Segmentor
+from adapt.networks.segmentors.deeplab_v2 import DeepLabV2ResNet101, SummedASPP
+from adapt.networks.segmentors.fcn8s import BilinearUpsample, FCN8sVGG16, VGGTrunk
+from adapt.networks.segmentors.lraspp import LRASPPMobileNetV2
+from adapt.networks.segmentors.pidnet import PIDNetS
 from roadshift import UserError
 
 
@@ -176,7 +176,7 @@ def test_fcn_starts_at_zero_scores_and_trains_no_deconvolution() -> None:
 def without_trunk(trunk: Callable[[float], nn.Module]) -> FCN8sVGG16:
     """A real FCN-8s around another trunk, VGG's being 537 MB."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("adapt.networks.fcn8s.VGGTrunk", trunk)
+        patch.setattr("adapt.networks.segmentors.fcn8s.VGGTrunk", trunk)
         return FCN8sVGG16(1)
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from adapt.networks.pidnet_parts import (
+from adapt.networks.segmentor import Normalise, Recipe, Segmented, Segmentor
+from adapt.networks.segmentors.pidnet_parts import (
     PAPPM,
     BasicBlock,
     Bottleneck,
@@ -20,7 +21,6 @@ from adapt.networks.pidnet_parts import (
     resize,
     stage,
 )
-from adapt.networks.segmentor import Normalise, Recipe, Segmented, Segmentor
 from roadshift import UserError
 
 

@@ -11,7 +11,7 @@ from adapt import checkpoint, saved_state
 from adapt.checkpoint import RunInfo
 from adapt.data.classes import palette_of
 from adapt.networks import build
-from adapt.networks.fused import Fused
+from adapt.networks.segmentors.fused import Fused
 from export.graph.segmentor import Deployed, to_onnx
 
 
