@@ -27,7 +27,7 @@ app = App(name="adapt", help="Train a segmentor on one city for another; one com
 @app.command(name="source_only")
 def source_only(run: Flat[Run], config: Flat[so.Config] = so.Config()) -> None:
     """Train on the labelled source alone: the baseline (on the target's labels, the oracle)."""
-    _done(run, train("source_only", so.SourceOnly, config, run))
+    _done(run, train("source_only", so.SourceOnly, config, run, cities=["source"]))
 
 
 @app.command(name="output_adversary")

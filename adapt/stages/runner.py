@@ -200,7 +200,8 @@ class Stages:
 def decided_by(run: Run, config: Any, fields: Iterable[str] | None = None) -> dict[str, Any]:
     """A stage's settings: these fields of the run (None: all that decide a result), its config."""
     told = run.settings()
-    return {k: told[k] for k in (told if fields is None else fields)} | asdict(config)
+    chosen = told if fields is None else sorted(fields)
+    return {k: told[k] for k in chosen} | asdict(config)
 
 
 def _root(name: str) -> str:

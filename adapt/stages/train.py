@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol, runtime_checkable
 
-from adapt.data.batches import make_draws
+from adapt.data.batches import CITIES, make_draws
 from adapt.data.cities import open_cities
 from adapt.data.datasets import labelled
 from adapt.device import make_fabric
@@ -20,10 +20,15 @@ from adapt.stages.runner import Stages, Training, decided_by
 
 
 def train(
-    name: str, make: Callable[[Any, Run, int], SegmentingMethod], config: Any, run: Run
+    name: str,
+    make: Callable[[Any, Run, int], SegmentingMethod],
+    config: Any,
+    run: Run,
+    cities: Collection[str] = CITIES,
 ) -> bool:
     """Train method `name`, built by `make(config, run, number of classes)`, into `run.out`.
 
+    `cities` are the sides whose images it looks at: the others are not loaded.
     A run folder that holds the same settings is resumed, a finished one left as it is. Returns
     whether this process is the run's first.
     Raises UserError for settings or data that do not fit, Failure when training breaks.
@@ -36,7 +41,7 @@ def train(
         run=run,
         settings=decided_by(run, config),
         make=lambda: make(config, run, len(source.classes)),
-        draws=lambda: make_draws(run, source, target),
+        draws=lambda: make_draws(run, source, target, cities=cities),
         begin=lambda method: init_segmentor(method.segmentor, run.weights),
         picture=lambda method: segmented(method.segmentor, target, views, source.palette),
         select=None

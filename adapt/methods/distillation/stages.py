@@ -16,7 +16,7 @@ from adapt.device import make_fabric
 from adapt.evaluation.evaluate import Views
 from adapt.methods.distillation.distillation import Config, Distillation
 from adapt.networks.weights import init_segmentor
-from adapt.run import Run, parse_size
+from adapt.run import Run, parse_size, uncoloured
 from adapt.stages.claim import describe
 from adapt.stages.progress_pictures import segmented
 from adapt.stages.runner import Stages, Training, decided_by
@@ -53,7 +53,7 @@ def distill(teacher: Path, config: Config, run: Run) -> bool:
         settings=settings,
         make=make,
         # The student's colours are changed in its step: the teacher sees the crops as they are.
-        draws=lambda: make_draws(replace(run, colour_jitter=0.0, blur=0.0), None, target),
+        draws=lambda: make_draws(uncoloured(run), None, target),
         begin=lambda method: init_segmentor(method.segmentor, run.weights),
         picture=lambda method: segmented(method.segmentor, target, views, taught.palette),
     )

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from adapt.data.augment import Recolour
 from adapt.data.batches import Batch
+from adapt.data.colours import Recolour
 from adapt.game import Game, Losses
 from adapt.losses import SOURCE, TARGET, cross_entropy, cross_entropy_to
 from adapt.methods.ldr import reconstruction
@@ -61,7 +61,7 @@ class Segmentation:
         cities = [len(batch.y_s), len(batch.y_t)]
         z, aux = (
             full_size(z, (x.shape[2], x.shape[3]), self.G.align_corners)
-            for z in self.G(self.recolour(x))
+            for z in self.G(self.recolour(x)).heads
         )
         (z_s, z_t), (y_s, y_t) = z.split(cities), y.split(cities)
         d_s, d_t = self.D(z.softmax(1)).split(cities)

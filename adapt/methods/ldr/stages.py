@@ -23,7 +23,7 @@ from adapt.networks.image_generator import Translator
 from adapt.networks.perceptual import read_perceptual
 from adapt.networks.segmentor import Segmentor
 from adapt.networks.weights import init_segmentor
-from adapt.run import DATA_FIELDS, Run, parse_size
+from adapt.run import DATA_FIELDS, Run, parse_size, uncoloured
 from adapt.stages.claim import describe, fingerprints
 from adapt.stages.pseudo_labels import Labelling, label_files, pseudo_labels
 from adapt.stages.result import publish
@@ -63,7 +63,7 @@ class LabelDrivenReconstruction:
         self.size = parse_size(run.size, "size")
         self.to_source = config.direction == "target_to_source"
         # The step itself changes the colours that G sees; F and M learn the cities' own.
-        self.uncoloured = replace(run, colour_jitter=0.0, blur=0.0)
+        self.uncoloured = uncoloured(run)
         self.drawn = f"translate/{'target_as_source' if self.to_source else 'source_as_target'}"
         source = self.cities.source
         told = decided_by(run, config)
@@ -164,7 +164,7 @@ class LabelDrivenReconstruction:
             if r:
                 folder = self.stages.folder(f"pseudo_labels{r}")
                 target = PseudoLabelled(images, label_files(folder, len(images)))
-            return make_draws(replace(run, colour_jitter=0.0, blur=0.0), self._source(), target)
+            return make_draws(uncoloured(run), self._source(), target)
 
         return Training(
             name=f"joint{r}",

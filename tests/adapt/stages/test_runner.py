@@ -18,7 +18,7 @@ from adapt.data.datasets import unlabelled
 from adapt.networks import build
 from adapt.networks.image_generator import Reconstructor, Translator
 from adapt.networks.segmentors.translated import Translated
-from adapt.run import DATA_FIELDS, MACHINE_FIELDS, Run
+from adapt.run import Run
 from adapt.stages.made import begin_making, is_made, mark_made
 from adapt.stages.runner import Making, Stages
 from adapt.stages.translated_images import Drawing, translated_images
@@ -137,13 +137,6 @@ def test_a_stage_of_format_2_counts_as_made(tmp_path: Path) -> None:
     (tmp_path / "made.json").write_text(json.dumps({"made_by": "weights", "thresholds": {}}))
     assert is_made(tmp_path, "weights", "any")
     assert not is_made(tmp_path, "others", "any")
-
-
-def test_the_settings_of_a_run_are_sorted() -> None:
-    """A field decides the result or belongs to the machine; the images' are among the former."""
-    settings = Run(source="", target="", out=Path()).settings().keys()
-    assert set(DATA_FIELDS) <= settings
-    assert not MACHINE_FIELDS & settings
 
 
 def test_a_run_of_format_2_is_read(tmp_path: Path) -> None:
