@@ -7,8 +7,8 @@ from pathlib import Path
 # before anything imports numpy or torch, which read it once.
 os.environ |= {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
 
-import pytest  # noqa: E402
-from tiny_city import write_tiny_city  # noqa: E402
+import pytest
+from tiny_city import write_tiny_city
 
 
 @pytest.fixture(scope="session")
