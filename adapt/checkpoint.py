@@ -2,8 +2,8 @@
 
     run.json                format number, settings, classes, versions, data fingerprints
     last.safetensors        networks and optimizers after the last saved step: the headline.
-                            `segmentor.*` is G; `translator.*` and `reconstructor.*` are F and M of
-                            a method that has them
+                            by the roles of run.json's parts: `segmentor.*`, or `segmentor_A.*` and
+                            so on of several that are fused; `translator.*`, `reconstructor.*`
     best.safetensors        only with --select-on: best on labelled target images
     metrics.jsonl, tensorboard/, pictures/, evaluations/
 
@@ -13,19 +13,25 @@ A file is written beside its place and renamed into it, so it is whole or the on
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from adapt.networks import build
+from torch import nn
+
+from adapt.networks import Part, build_part
 from adapt.networks.image_generator import Reconstructor, Translator
 from adapt.networks.segmentor import Segmentor
-from adapt.networks.translated import Translated
+from adapt.networks.segmentors.fused import Fused
+from adapt.networks.segmentors.translated import Translated
 from adapt.saved_state import load
 from roadshift import UserError, replacing
 
-FORMAT = 2
-"""2: a run can have a translator and a reconstructor."""
+FORMAT = 3
+"""3: a run's networks are its parts, by their roles; in 2 it had a segmentor, and could have a
+translator and a reconstructor."""
+SEGMENTOR = "segmentor"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +52,9 @@ class RunInfo:
     settings: dict[str, Any]
     fingerprints: dict[str, str]
     versions: dict[str, str]
-    translator: dict[str, int] | None = None
-    """width and blocks of F, where what is deployed is G(F(x))"""
-    reconstructor: dict[str, int] | None = None
-    """width and blocks of M, which draws label maps"""
+    parts: dict[str, Part] = field(default_factory=dict[str, Part])
+    """The networks of the result by their roles: "segmentor", or several that begin so (their mean
+    is deployed); "translator", F, where that is G(F(x)); "reconstructor", M, drawing label maps."""
     scores: dict[str, Any] = field(default_factory=dict)
 
 
@@ -77,15 +82,12 @@ def read(run: Path, which: str = "last") -> SavedRun:
             f"{run} has no {path.name}: nothing was saved yet; let `roadshift adapt` reach "
             "its first checkpoint"
         )
-    segmentor = build(info.network, len(info.classes))
-    translator = Translator(**info.translator) if info.translator else None
-    reconstructor = None
-    if info.reconstructor:
-        reconstructor = Reconstructor(len(info.classes), **info.reconstructor)
-    parts = {"segmentor": segmentor, "translator": translator, "reconstructor": reconstructor}
-    load(path, {name: part.eval() for name, part in parts.items() if part is not None})
-    whole = Translated(translator, segmentor).eval() if translator else segmentor
-    return SavedRun(whole, info, reconstructor)
+    try:
+        parts = {role: build_part(part).eval() for role, part in info.parts.items()}
+    except (TypeError, KeyError) as error:
+        raise UserError(f"{run / 'run.json'} is damaged ({error}); start the run again") from error
+    load(path, parts)
+    return SavedRun(_deployed(parts), info, cast(Reconstructor | None, parts.get("reconstructor")))
 
 
 def read_info(run: Path) -> RunInfo:
@@ -100,6 +102,8 @@ def read_info(run: Path) -> RunInfo:
                 f"{path} has format {raw['format']}, this roadshift reads up to {FORMAT}; upgrade"
             )
         work = raw["work_size"]
+        if raw["format"] < 3:
+            _parts_of_format_2(raw)
         raw |= {
             "classes": tuple(raw["classes"]),
             "palette": tuple((r, g, b) for r, g, b in raw["palette"]),
@@ -124,3 +128,25 @@ def _scores(run: Path) -> dict[str, Any]:
         evaluation = json.loads(path.read_text())
         found[evaluation["data"]] = evaluation
     return found
+
+
+def _deployed(parts: Mapping[str, nn.Module]) -> Segmentor:
+    """From an image to logits, by all the parts that this takes."""
+    found = [cast(Segmentor, part) for role, part in parts.items() if role.startswith(SEGMENTOR)]
+    if not found:
+        raise UserError("run.json names no segmentor among its parts; start the run again")
+    segmentor = found[0] if len(found) == 1 else Fused(found)
+    if translator := cast(Translator | None, parts.get("translator")):
+        segmentor = Translated(translator, segmentor)
+    return segmentor.eval()
+
+
+def _parts_of_format_2(raw: dict[str, Any]) -> None:
+    classes = {"classes": len(raw["classes"])}
+    parts = {SEGMENTOR: {"kind": raw["network"], **classes}}
+    translator, reconstructor = raw.pop("translator", None), raw.pop("reconstructor", None)
+    if translator:
+        parts["translator"] = {"kind": "translator", **translator}
+    if reconstructor:
+        parts["reconstructor"] = {"kind": "reconstructor", **classes, **reconstructor}
+    raw |= {"format": FORMAT, "parts": parts}

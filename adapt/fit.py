@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from lightning.fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 from torch.optim import Optimizer
 
@@ -49,7 +49,7 @@ def fit(method: Method, draws: Draws, run: Run, fabric: Fabric, monitor: Monitor
     source = batches(draws, run, start=start, rank=fabric.global_rank)
     with _stopping() as stop, monitor or nullcontext():
         for step in range(start, run.steps):
-            batch = _on_device(_next(source), fabric)
+            batch = _next(source).to(fabric.device)
             torch.manual_seed(run.seed * 1_000_003 + step * run.devices + fabric.global_rank)
             _set_rates(method, run, step)
             with fabric.autocast():
@@ -116,19 +116,6 @@ def _next(source: Iterator[Batch]) -> Batch:
     except UserError as error:
         # A loader process hands its error over with a traceback in front of the sentence.
         raise UserError(str(error).rpartition("UserError: ")[2].strip()) from None
-
-
-def _on_device(batch: Batch, fabric: Fabric) -> Batch:
-    """Bytes travel; floats in [0, 1] are made on the device, channels last."""
-
-    def floats(x: Tensor) -> Tensor:
-        layout = torch.channels_last if x.ndim == 4 else torch.preserve_format
-        moved = x.to(fabric.device, memory_format=layout, non_blocking=True)
-        return moved.float() / 255
-
-    y_s = batch.y_s.to(fabric.device, non_blocking=True)
-    y_t = batch.y_t.to(fabric.device, non_blocking=True)
-    return Batch(floats(batch.x_s), y_s, floats(batch.x_t), y_t)
 
 
 def _check_finite(losses: Losses, step: int, run: Run) -> None:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from roadshift import UserError
 
+DATA_FIELDS = frozenset(
+    {"source", "target", "source_size", "size", "crop", "scale", "flip", "classes", "seed"}
+    | {"sample_rare"}
+)
+"""What decides which crops are drawn, before their colours."""
+LEARNING_FIELDS = frozenset(
+    {"network", "weights", "steps", "batch", "colour_jitter", "blur", "optimizer", "lr"}
+    | {"backbone_scale", "weight_decay", "batch_norm", "select_on"}
+)
+"""What a network learns with."""
 MACHINE_FIELDS = frozenset(
     {"out", "precision", "device", "devices", "threads", "workers", "compile"}
     | {"log_every", "save_every", "picture_every", "strict"}
 )
+"""What leaves the result as it is, but for rounding."""
+NEWER_FIELDS = frozenset({"sample_rare"})
+"""What a run of format 2 did not say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +59,8 @@ class Run:
     blur: float = 0.0
     """probability of a random Gaussian blur"""
     flip: bool = True
+    sample_rare: bool = False
+    """draw source images by a class they hold, rare classes more often"""
     optimizer: Literal["sgd", "adam", "adamw"] | None = None
     """the segmentor's; None for the network's own recipe"""
     lr: float | None = None
@@ -88,6 +103,11 @@ class Run:
         """What decides the result, as plain values: the fields without the machine's."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {k: v for k, v in values.items() if k not in MACHINE_FIELDS}
+
+
+def uncoloured(run: Run) -> Run:
+    """The run for draws in the images' own colours: its method changes them in its step."""
+    return replace(run, colour_jitter=0.0, blur=0.0)
 
 
 def parse_size(text: str, option: str) -> tuple[int, int] | None:

@@ -19,10 +19,10 @@ from torch.nn.functional import cosine_similarity
 
 from adapt import checkpoint, saved_state
 from adapt.data.batches import Batch, batches, make_draws
-from adapt.data.classes import IGNORE
 from adapt.data.datasets import labelled, unlabelled
+from adapt.methods.ldr.config import Config
 from adapt.methods.ldr.joint import Joint
-from adapt.methods.ldr.reconstruction import Config, near_one_hot
+from adapt.methods.ldr.reconstruction import near_one_hot
 from adapt.run import Run
 
 
@@ -68,9 +68,7 @@ def first_batch(run: Run, classes: tuple[str, ...], folder: Path) -> Batch:
     drawn += sorted(folder.glob("translate/target_as_source"))
     source = labelled(run.source).with_classes(classes)
     draws = make_draws(run, source, unlabelled(f"folder:{drawn[0]}"))
-    batch = next(batches(draws, run, start=0, rank=0))
-    nothing = torch.full_like(batch.y_t, IGNORE)
-    return Batch(batch.x_s.float() / 255, batch.y_s, batch.x_t.float() / 255, nothing)
+    return next(batches(draws, run, start=0, rank=0)).to(torch.device("cpu"))
 
 
 def gradient(loss: Tensor, joint: Joint) -> Tensor:

@@ -28,8 +28,8 @@ from torch.nn.functional import l1_loss
 
 from adapt.data.batches import Batch
 from adapt.losses import SOURCE, TARGET, cross_entropy, cross_entropy_to
-from adapt.methods.ldr.joint import Joint
-from adapt.methods.ldr.reconstruction import Config, near_one_hot
+from adapt.methods.ldr.joint import Config, Joint
+from adapt.methods.ldr.reconstruction import near_one_hot
 from adapt.methods.ldr.translation import DRAWN, REAL
 from adapt.networks.upsampling import full_size
 from adapt.run import Run, parse_size

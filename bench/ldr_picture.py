@@ -17,7 +17,7 @@ from adapt import checkpoint
 from adapt.data.datasets import unlabelled
 from adapt.evaluation.evaluate import Views, predict
 from adapt.methods.ldr.pictures import drawn
-from adapt.networks.translated import Translated
+from adapt.networks.segmentors.translated import Translated
 from adapt.pictures.overlay import Picture, overlay, write_png
 from adapt.stages.progress_pictures import resized, to_batch, to_image
 

@@ -26,8 +26,8 @@ def provenance(segmentor: Segmentor, info: RunInfo) -> dict[str, Any]:
         "commit": info.commit,
         "steps": info.steps,
         "seed": info.seed,
-        "translator": info.translator,
-        "reconstructor": info.reconstructor,
+        "translator": info.parts.get("translator"),
+        "reconstructor": info.parts.get("reconstructor"),
         "work_size": info.work_size,
         "align_corners": segmentor.align_corners,
         "normalisation": norm

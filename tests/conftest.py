@@ -1,6 +1,11 @@
 """Fixtures shared by all tests: a tiny drawn city, and the data beside the repository."""
 
+import os
 from pathlib import Path
+
+# The workers share the cores: each of them, and what it starts, computes with one thread. Set
+# before anything imports numpy or torch, which read it once.
+os.environ |= {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
 
 import pytest
 from tiny_city import write_tiny_city

@@ -1,4 +1,4 @@
-"""`roadshift adapt METHOD` and `roadshift evaluate`."""
+"""`roadshift adapt METHOD`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from rich import print as show
 
 from adapt.methods import output_adversary as oa
 from adapt.methods import source_only as so
-from adapt.methods.ldr import reconstruction as rec
+from adapt.methods.ldr.config import RECIPES
+from adapt.methods.ldr.config import Config as LDRConfig
 from adapt.methods.ldr.stages import train_ldr
 from adapt.run import Run
 from adapt.stages.ablation import read_recipe, run_ablation
@@ -26,7 +27,7 @@ app = App(name="adapt", help="Train a segmentor on one city for another; one com
 @app.command(name="source_only")
 def source_only(run: Flat[Run], config: Flat[so.Config] = so.Config()) -> None:
     """Train on the labelled source alone: the baseline (on the target's labels, the oracle)."""
-    _done(run, train("source_only", so.SourceOnly, config, run))
+    _done(run, train("source_only", so.SourceOnly, config, run, cities=["source"]))
 
 
 @app.command(name="output_adversary")
@@ -38,7 +39,7 @@ def output_adversary(run: Flat[Run], config: Flat[oa.Config] = oa.Config()) -> N
 @app.command(name="ldr")
 def ldr(
     run: Flat[Run],
-    config: Flat[rec.Config] = rec.Config(),
+    config: Flat[LDRConfig] = LDRConfig(),
     *,
     stage: str = "",
     ablation: str = "",
@@ -64,8 +65,8 @@ def ldr(
             "--ablation runs all stages of its rows and scores them: give --scored-on with "
             "labelled images, and no --stage"
         )
-    recipe = read_recipe(ablation)
-    if rows := run_ablation(recipe, config, run, scored_on):
+    recipe = read_recipe(ablation, RECIPES, LDRConfig)
+    if rows := run_ablation(recipe, train_ldr, config, run, scored_on):
         show(ablation_table(recipe, rows))
 
 

@@ -1,28 +1,47 @@
-"""Paired transforms of an image and its label: resize, random scale, crop, mirror, colour, blur."""
+"""Paired transforms of an image and its label: resize, random scale, crop, mirror, colour, blur.
+
+The window is drawn first, and only what lies in it is resized: the cost is the crop's, not the
+image's. Random numbers come from torch's global generator, in the order of torchvision's transforms
+(resize, RandomCrop, RandomHorizontalFlip, ColorJitter, GaussianBlur).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
-from torch import Tensor
-from torchvision import tv_tensors
-from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional
+from jaxtyping import UInt8
+from PIL import Image
 
 from adapt.data.classes import IGNORE
+from adapt.data.colours import RecolourBytes
+
+Picture = UInt8[np.ndarray, "h w 3"]
+Labels = UInt8[np.ndarray, "h w"]
+
+
+class Window(NamedTuple):
+    """The part of the resized image that a crop shows, and where it lies in the crop."""
+
+    size: tuple[int, int]
+    """(height, width) of the whole resized image"""
+    top: int
+    left: int
+    height: int
+    width: int
+    at: tuple[int, int]
+    """(row, column) in the crop of the part's first pixel"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    """uint8 RGB image [h,w,3] and label [h,w] -> image [3,*crop] and label [*crop], still uint8.
+    """uint8 RGB image [h,w,3] and label [h,w] -> both of the size `crop`, still uint8.
 
-    Randomness is torch's global generator: seed it for each draw. Outside the image a crop is
-    black and ignored (255).
+    `strong` also gives the same crop with its colours and sharpness changed; the first then has
+    its own. Outside the image a crop is black and ignored (255).
     """
 
     size: tuple[int, int] | None
@@ -33,55 +52,80 @@ class Augment:
     flip: bool = True
 
     def __call__(
-        self, image: UInt8[np.ndarray, "h w 3"], label: UInt8[np.ndarray, "h w"] | None
-    ) -> tuple[UInt8[Tensor, "3 ch cw"], UInt8[Tensor, "ch cw"] | None]:
-        x = tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))
-        y = None if label is None else tv_tensors.Mask(torch.from_numpy(label))
-        x, y = self._resized(x, y)
-        for transform in self._transforms():
-            x, y = transform(x, y)
-        return x.as_subclass(Tensor), None if y is None else y.as_subclass(Tensor)
+        self, image: Picture, *maps: Labels, strong: bool = False
+    ) -> tuple[UInt8[np.ndarray, "ch cw *c"], ...]:
+        """Crops of the image and of the maps (nearest pixel), with `strong` a changed one last."""
+        window = self._window((image.shape[0], image.shape[1]))
+        crops = [self._placed(resized_part(image, window), window, 0)]
+        crops += [self._placed(nearest_part(m, window), window, IGNORE) for m in maps]
+        if float(torch.rand(1)) < (0.5 if self.flip else 0.0):
+            crops = [np.ascontiguousarray(c[:, ::-1]) for c in crops]
+        changed = RecolourBytes(self.colour_jitter, self.blur)(crops[0])
+        return (*crops, changed) if strong else (changed, *crops[1:])
 
-    def _resized(
-        self, x: tv_tensors.Image, y: tv_tensors.Mask | None
-    ) -> tuple[Tensor, Tensor | None]:
+    def _window(self, native: tuple[int, int]) -> Window:
         low, high = self.scale
         factor = low + (high - low) * float(torch.rand(()))
-        height, width = self.size or (x.shape[-2], x.shape[-1])
-        size = [round(height * factor), round(width * factor)]
-        if size == list(x.shape[-2:]):
-            return x, y
-        return functional.resize(x, size), None if y is None else functional.resize(y, size)
+        height, width = (round(n * factor) for n in self.size or native)
+        rows, columns = _span(height, self.crop[0]), _span(width, self.crop[1])
+        at = (rows[2], columns[2])
+        return Window((height, width), rows[0], columns[0], rows[1], columns[1], at)
 
-    def _transforms(self) -> Sequence[v2.Transform]:
-        fill: dict[type | str, Any] = {tv_tensors.Image: 0, tv_tensors.Mask: IGNORE}
-        s = self.colour_jitter
-        return [
-            v2.RandomCrop(self.crop, pad_if_needed=True, fill=fill),
-            v2.RandomHorizontalFlip(0.5 if self.flip else 0.0),
-            *colours(s, self.blur),
-        ]
-
-
-def colours(jitter: float, blur: float) -> Sequence[v2.Transform]:
-    """What changes an image's colours and sharpness, and leaves every pixel in its place."""
-    s = jitter
-    return [
-        v2.ColorJitter(s, s, s, s / 4),
-        v2.RandomApply([v2.GaussianBlur(5, (0.2, 1.2))], p=blur),
-    ]
+    def _placed(
+        self, part: UInt8[np.ndarray, "h w *c"], window: Window, outside: int
+    ) -> UInt8[np.ndarray, "ch cw *c"]:
+        if part.shape[:2] == self.crop:
+            return np.ascontiguousarray(part)
+        whole = np.full((*self.crop, *part.shape[2:]), outside, np.uint8)
+        y, x = window.at
+        whole[y : y + window.height, x : x + window.width] = part
+        return whole
 
 
-class Recolour:
-    """The same changes of colour, on a batch on the device: every image gets its own.
+def resized_part(image: Picture, window: Window) -> UInt8[np.ndarray, "hh ww 3"]:
+    """The window of the image resized bilinearly, with antialiasing where it shrinks.
 
-    For methods that need the image also as it was. Randomness is torch's global generator.
+    Equal to resizing the whole by torchvision and cutting the window out but for rounding: mostly
+    one grey level, seldom two (Pillow's arithmetic, on the part that the window's filter reaches).
     """
+    (height, width), top, left = window.size, window.top, window.left
+    if image.shape[:2] == window.size:
+        return image[top : top + window.height, left : left + window.width]
+    sy, sx = image.shape[0] / height, image.shape[1] / width
+    y0, y1 = top * sy, (top + window.height) * sy
+    x0, x1 = left * sx, (left + window.width) * sx
+    first_y, last_y = _reached(y0, y1, sy, image.shape[0])
+    first_x, last_x = _reached(x0, x1, sx, image.shape[1])
+    reached = Image.fromarray(image[first_y:last_y, first_x:last_x])
+    box = (x0 - first_x, y0 - first_y, x1 - first_x, y1 - first_y)
+    box = (*box[:2], min(box[2], last_x - first_x), min(box[3], last_y - first_y))
+    size = (window.width, window.height)
+    return np.array(reached.resize(size, Image.Resampling.BILINEAR, box))
 
-    def __init__(self, jitter: float, blur: float) -> None:
-        self.change = v2.Compose(colours(jitter, blur))
 
-    def __call__(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
-        """RGB in [0, 1] in and out."""
-        with torch.autocast(x.device.type, enabled=False):
-            return torch.stack([self.change(image) for image in x])
+def nearest_part(label: Labels, window: Window) -> UInt8[np.ndarray, "hh ww"]:
+    """The window of the label resized to the nearest pixel: torch's rule, exactly."""
+    rows = _nearest(label.shape[0], window.size[0], window.top, window.height)
+    columns = _nearest(label.shape[1], window.size[1], window.left, window.width)
+    return label[rows[:, None], columns]
+
+
+def _span(length: int, crop: int) -> tuple[int, int, int]:
+    """First pixel and length of the part, and where it lies in the crop, as RandomCrop draws it."""
+    pad = max(crop - length, 0)
+    padded = length + 2 * pad
+    drawn = int(torch.randint(0, padded - crop + 1, size=())) if padded > crop else 0
+    first, end = drawn - pad, drawn - pad + crop
+    start = max(first, 0)
+    return start, min(end, length) - start, start - first
+
+
+def _reached(low: float, high: float, scale: float, length: int) -> tuple[int, int]:
+    """The pixels that the filter of the part from `low` to `high` can reach."""
+    margin = math.ceil(max(scale, 1.0)) + 1
+    return max(math.floor(low) - margin, 0), min(math.ceil(high) + margin, length)
+
+
+def _nearest(small: int, large: int, first: int, count: int) -> np.ndarray:
+    at = np.arange(first, first + count, dtype=np.float32) * np.float32(small / large)
+    return np.minimum(at.astype(np.int64), small - 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,9 @@ class PseudoLabelled:
     labels: Sequence[Path]
     """of each image a PNG of class indices, 255 where the network was not sure"""
 
+    confidence: Sequence[Path] = ()
+    """of each image a PNG, 255 where the network was certain; empty: nothing is weighted"""
+
     def __len__(self) -> int:
         return len(self.images)
 
@@ -30,12 +33,20 @@ class PseudoLabelled:
 
     def label(self, i: int) -> UInt8[np.ndarray, "h w"]:
         """Raises UserError for a file that is missing or damaged."""
-        found = cv2.imread(str(self.labels[i]), cv2.IMREAD_GRAYSCALE)
-        if found is None:
-            raise UserError(
-                f"{self.labels[i]} cannot be read; delete its folder, and it is made again"
-            )
-        return found.astype(np.uint8, copy=False)
+        return _read(self.labels[i])
+
+    def maps(self, i: int) -> Iterator[UInt8[np.ndarray, "h w"]]:
+        """The label, and where there is one the confidence; raises like `label`."""
+        yield self.label(i)
+        if self.confidence:
+            yield _read(self.confidence[i])
+
+
+def _read(path: Path) -> UInt8[np.ndarray, "h w"]:
+    found = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if found is None:
+        raise UserError(f"{path} cannot be read; delete its folder, and it is made again")
+    return found.astype(np.uint8, copy=False)
 
 
 Target = Images | PseudoLabelled

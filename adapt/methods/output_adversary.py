@@ -67,7 +67,7 @@ class OutputAdversary:
 
     def step(self, batch: Batch) -> Losses:
         w, says, y_s = self.config, self.says, batch.y_s
-        out, aux = self.G(torch.cat([batch.x_s, batch.x_t]))
+        out, aux = self.G(torch.cat([batch.x_s, batch.x_t])).heads
         (z_s, z_t), (a_s, a_t) = self._levels(out, y_s), self._levels(aux, y_s)
         d_s, d_t = self._judged(self.D, z_s, z_t)
         e_s, e_t = self._judged(self.D_aux, a_s, a_t)

@@ -36,6 +36,6 @@ class SourceOnly:
     def step(self, batch: Batch) -> Losses:
         x_s, y_s = batch.x_s, batch.y_s
         size = (y_s.shape[1], y_s.shape[2])
-        z_s, aux_s = (full_size(z, size, self.G.align_corners) for z in self.G(x_s))
+        z_s, aux_s = (full_size(z, size, self.G.align_corners) for z in self.G(x_s).heads)
         loss_G = cross_entropy(z_s, y_s) + self.config.w_aux * cross_entropy(aux_s, y_s)
         return self.game.play(G=loss_G)

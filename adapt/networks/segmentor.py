@@ -15,10 +15,19 @@ from roadshift import UserError
 
 
 class Segmented(NamedTuple):
-    """Unnormalised class scores of the main and of the auxiliary head, both at low resolution."""
+    """Unnormalised class scores of the main and of the auxiliary head, both at low resolution.
+
+    `features` are what the backbone's last stage gave; empty for a network that does not say.
+    """
 
     logits: Float[Tensor, "n c hs ws"]
     aux: Float[Tensor, "n c ha wa"]
+    features: Float[Tensor, ...] = torch.empty(0)
+
+    @property
+    def heads(self) -> tuple[Float[Tensor, "n c hs ws"], Float[Tensor, "n c ha wa"]]:
+        """The scores of both heads."""
+        return self.logits, self.aux
 
 
 class Recipe(NamedTuple):

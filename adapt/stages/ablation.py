@@ -6,7 +6,7 @@ A recipe is a TOML file: a title, and under `rows` the name of each row with its
     [rows."S->T"]
     direction = "source_to_target"
 
-The rows share the first two stages where their settings for those are equal.
+The rows share the stages that are made to be shared, where their settings for those are equal.
 """
 
 from __future__ import annotations
@@ -18,18 +18,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Protocol, get_args, get_origin, get_type_hints, runtime_checkable
 
 from rich.table import Table
 
 from adapt.evaluation.evaluate import Views
 from adapt.evaluation.score import Evaluation, score
-from adapt.methods.ldr.reconstruction import Config
-from adapt.methods.ldr.stages import train_ldr
 from adapt.run import Run
 from roadshift import UserError, replacing, unknown
-
-RECIPES = Path(__file__).parents[1] / "methods" / "ldr" / "recipes"
 
 
 @dataclass(frozen=True)
@@ -49,15 +45,22 @@ class Row:
     seconds: float
 
 
-def read_recipe(name: str) -> Recipe:
-    """A recipe that comes with roadshift, by its name, or a TOML file.
+@runtime_checkable
+class Train(Protocol):
+    """A method as its module trains it; `shared` is where its rows keep common stages."""
+
+    def __call__(self, config: Any, run: Run, *, shared: Path | None) -> bool: ...
+
+
+def read_recipe(name: str, recipes: Path, config: type[Any]) -> Recipe:
+    """A recipe by its name in the folder `recipes`, or a TOML file, for a method's `config` class.
 
     Raises UserError for an unknown name, a file that is no recipe, and settings that do not exist
     or cannot have the value.
     """
-    path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
+    path = Path(name) if name.endswith(".toml") else recipes / f"{name}.toml"
     if not path.is_file():
-        known = [p.stem for p in RECIPES.glob("*.toml")]
+        known = [p.stem for p in recipes.glob("*.toml")]
         raise unknown("recipe", name, known)
     try:
         values = tomllib.loads(path.read_text())
@@ -65,25 +68,26 @@ def read_recipe(name: str) -> Recipe:
     except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             f"{path} is no recipe ({error!r}): wanted a title, and rows with the settings they "
-            f"change, as in {RECIPES / 'table3.toml'}"
+            f"change, as in {sorted(recipes.glob('*.toml'))[0]}"
         ) from error
     for row, changes in recipe.rows.items():
         for key, value in changes.items():
-            _must_fit(f"{path}, row {row!r}", key, value)
+            _must_fit(f"{path}, row {row!r}", config, key, value)
     return recipe
 
 
-def run_ablation(recipe: Recipe, config: Config, run: Run, scored_on: str) -> list[Row]:
-    """Train every row under `run.out`, then score it; what is there already is not repeated.
+def run_ablation(recipe: Recipe, train: Train, config: Any, run: Run, scored_on: str) -> list[Row]:
+    """Train every row under `run.out` by the method's `train`, then score it.
 
-    The labels of `scored_on` are read after a row's training. Empty in all processes but the first.
+    What is there already is not repeated. The labels of `scored_on` are read after a row's
+    training. Empty in all processes but the first.
     """
     rows: list[Row] = []
     for name, changes in recipe.rows.items():
         out = run.out / re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
         begun = time.monotonic()
         changed = replace(config, **changes)
-        if train_ldr(changed, replace(run, out=out), shared=run.out / "stages"):
+        if train(changed, replace(run, out=out), shared=run.out / "stages"):
             seconds = time.monotonic() - begun
             pictures = out / "scored"
             scored = score(out, "last", scored_on, Views(), device=run.device, pictures=pictures)
@@ -106,8 +110,8 @@ def table(recipe: Recipe, rows: list[Row]) -> Table:
     return result
 
 
-def _must_fit(where: str, key: str, value: Any) -> None:
-    hints = get_type_hints(Config)
+def _must_fit(where: str, config: type[Any], key: str, value: Any) -> None:
+    hints = get_type_hints(config)
     if key not in hints:
         raise UserError(f"{where}: {unknown('setting', key, hints)}")
     hint = hints[key]
@@ -118,5 +122,5 @@ def _must_fit(where: str, key: str, value: Any) -> None:
     right = (int, float) if hint is float else (hint,)
     if type(value) not in right:
         raise UserError(
-            f"{where}: {key} is {value!r}, wanted a value like {getattr(Config, key)!r}"
+            f"{where}: {key} is {value!r}, wanted a value like {getattr(config, key)!r}"
         )

@@ -6,7 +6,8 @@ import importlib.metadata
 import json
 import platform
 import subprocess
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,7 +16,7 @@ from adapt import checkpoint
 from adapt.checkpoint import RunInfo
 from adapt.data.classes import Colour
 from adapt.data.datasets import Images, LabelledImages
-from adapt.run import Run, parse_size
+from adapt.run import NEWER_FIELDS, Run, parse_size
 from roadshift import UserError, __version__
 
 
@@ -35,7 +36,7 @@ def fingerprints(source: LabelledImages, target: Images) -> dict[str, str]:
 
 
 def describe(
-    name: str, config: Any, run: Run, named: Named, fingerprints: dict[str, str]
+    name: str, settings: Mapping[str, Any], run: Run, named: Named, fingerprints: dict[str, str]
 ) -> RunInfo:
     """What run.json will say."""
     return RunInfo(
@@ -49,7 +50,8 @@ def describe(
         commit=_commit(),
         steps=run.steps,
         seed=run.seed,
-        settings=json.loads(json.dumps({**run.settings(), **asdict(config)})),
+        settings=json.loads(json.dumps(dict(settings))),
+        parts={"segmentor": {"kind": run.network, "classes": len(named.classes)}},
         fingerprints=fingerprints,
         versions={
             "roadshift": __version__,
@@ -72,7 +74,10 @@ def claim(out: Path, info: RunInfo) -> None:
         return
     there = checkpoint.read_info(out)
     mine = {"method": info.method, **info.settings, **info.fingerprints}
-    theirs = {"method": there.method, **there.settings, **there.fingerprints}
+    # A setting that an earlier version did not have was as it is by default.
+    before = {f.name: f.default for f in fields(Run) if f.name in NEWER_FIELDS}
+    theirs = {"method": there.method, **before, **there.settings, **there.fingerprints}
+    theirs = {k: v for k, v in theirs.items() if k in mine or k not in before}
     for key in sorted(mine.keys() | theirs.keys()):
         if mine.get(key) != theirs.get(key):
             raise UserError(

@@ -8,18 +8,33 @@ Cityscapes); here they are counted in fixed bins, and the images are segmented t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor
+from rich.progress import track
+from torch import Tensor, nn
 
+from adapt import saved_state
 from adapt.data.classes import IGNORE
+from adapt.data.datasets import Images
+from adapt.data.pseudo_labelled import PseudoLabelled
+from adapt.evaluation.evaluate import logits_of
+from adapt.networks.segmentor import Segmentor
 from adapt.networks.upsampling import full_size
+from adapt.pictures.overlay import Palette, Picture, png, strip, write_png
+from adapt.stages.made import names, write_missing
+from adapt.stages.progress_pictures import rows_of
+from adapt.stages.runner import Making
 
 BINS = 10_000
 """The threshold is at most this fraction too low."""
+KEPT_EVERY = 200
+"""images after which the counts are kept, so that a stage that is killed goes on from there"""
 
 
 class Confident(NamedTuple):
@@ -38,11 +53,19 @@ def confident(
     return Confident(labels.to(torch.uint8), confidence)
 
 
-class Histograms:
-    """Confidences counted by predicted class; its size depends on the classes alone."""
+class Histograms(nn.Module):
+    """Confidences counted by predicted class; its size depends on the classes alone.
+
+    `images` says how many were counted. A module, so that it is saved as all tensors are.
+    """
+
+    counts: Tensor
+    images: Tensor
 
     def __init__(self, classes: int) -> None:
-        self.counts = torch.zeros(classes, BINS, dtype=torch.int64)
+        super().__init__()
+        self.register_buffer("counts", torch.zeros(classes, BINS, dtype=torch.int64))
+        self.register_buffer("images", torch.zeros((), dtype=torch.int64))
 
     def add(self, found: Confident) -> None:
         """Count all pixels."""
@@ -50,6 +73,7 @@ class Histograms:
         place = found.labels.long() * BINS + bins
         counted = torch.bincount(place.flatten(), minlength=self.counts.numel())
         self.counts += counted.view_as(self.counts).cpu()
+        self.images += len(found.labels)
 
     def thresholds(self, most: float = 0.9) -> Float[Tensor, " c"]:
         """min(median, `most`) by class; 0 for a class that was nowhere predicted."""
@@ -65,17 +89,72 @@ def keep_confident(found: Confident, thresholds: Float[Tensor, " c"]) -> UInt8[T
     return torch.where(found.confidence >= wanted, found.labels, IGNORE)
 
 
-def pseudo_label(
-    segment: Callable[[], Iterable[Confident]],
-    classes: int,
-    most: float,
-    write: Callable[[int, UInt8[Tensor, "n h w"]], None],
-) -> Float[Tensor, " c"]:
-    """Go over the set twice: count, then `write(i, labels)` each; returns the thresholds."""
+def counted(
+    segment: Callable[[int], Confident], count: int, classes: int, kept: Path
+) -> Histograms:
+    """The confidences of images 0..count-1; goes on from the file `kept` where there is one."""
     histograms = Histograms(classes)
-    for found in segment():
-        histograms.add(found)
-    thresholds = histograms.thresholds(most)
-    for i, found in enumerate(segment()):
-        write(i, keep_confident(found, thresholds))
-    return thresholds
+    if kept.is_file():
+        saved_state.load(kept, {"histograms": histograms})
+    for i in track(range(int(histograms.images), count), "pseudo labels: counting"):
+        histograms.add(segment(i))
+        if (i + 1) % KEPT_EVERY == 0 or i + 1 == count:
+            saved_state.save(kept, {"histograms": histograms}, i + 1)
+    return histograms
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelling:
+    """Whose opinion is asked, about which images."""
+
+    segmentor: Callable[[], Segmentor]
+    """on the run's device; built when it is needed"""
+    images: Callable[[], Images]
+    size: tuple[int, int] | None
+    """(height, width) the network sees them in; the labels have the images' own size"""
+    classes: Sequence[str]
+    palette: Palette
+    max_threshold: float = 0.9
+
+
+def pseudo_labels(name: str, labelling: Labelling, needs: tuple[str, ...]) -> Making:
+    """The stage that leaves NAME/labels: a PNG of class indices an image, 255 where not sure."""
+    settings = {"max_threshold": labelling.max_threshold}
+    return Making(name=name, needs=needs, settings=settings, make=partial(_make, labelling))
+
+
+def label_files(folder: Path, count: int) -> list[Path]:
+    """The files of a finished stage, in the order of the images."""
+    return [folder / "labels" / name for name in names(count)]
+
+
+def _make(asked: Labelling, folder: Path) -> Mapping[str, object]:
+    network, images = asked.segmentor(), asked.images()
+    device = next(network.parameters()).device
+
+    def segment(i: int) -> Confident:
+        image = torch.from_numpy(images.image(i))[None].to(device)
+        size = (image.shape[1], image.shape[2])  # in training it is resized with its image
+        return confident(logits_of(network, image, asked.size), size, network.align_corners)
+
+    files = label_files(folder, len(images))
+    with torch.inference_mode():
+        kept = folder / "counts.safetensors"
+        histograms = counted(segment, len(images), len(asked.classes), kept)
+        thresholds = histograms.thresholds(asked.max_threshold)
+        for i in track(range(len(images)), "pseudo labels: drawing"):
+            if not files[i].is_file():
+                labels = keep_confident(segment(i), thresholds)[0]
+                write_missing(files[i], png(labels.cpu().numpy()))
+    picture = _picture(PseudoLabelled(images, files), asked.palette)
+    write_png(folder / "pictures" / "000000.png", picture)
+    return {"thresholds": dict(zip(asked.classes, thresholds.tolist(), strict=True))}
+
+
+def _picture(target: PseudoLabelled, palette: Palette) -> Picture:
+    """Rows of image | the image under what was kept of its predicted label."""
+
+    def row(i: int) -> Picture:
+        return strip(target.image(i), [target.label(i)], palette)
+
+    return rows_of(len(target), row)

@@ -1,13 +1,20 @@
-"""What all stages of one run share: its cities, its settings, where a stage lies, how it trains."""
+"""The stages of a run, one after the other: trained or made, resumed, skipped, shared.
+
+A stage lies in a folder of the run by its name, "" being the run folder itself. What decides its
+result (its settings, and the stages it needs) is its identity: the same command goes on with the
+stage, or skips it when it is done, and another command is refused. Process 0 writes; all processes
+wait for each other after every stage.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from lightning.fabric import Fabric
@@ -15,126 +22,187 @@ from lightning.fabric import Fabric
 from adapt import saved_state
 from adapt.checkpoint import RunInfo
 from adapt.data.batches import Draws
-from adapt.data.cities import Cities, open_cities
-from adapt.device import make_fabric
 from adapt.fit import Method, fit
-from adapt.methods.ldr import translation
-from adapt.methods.ldr.reconstruction import Config
 from adapt.monitor import Monitor
-from adapt.networks.perceptual import read_perceptual
 from adapt.pictures.overlay import Picture
-from adapt.run import Run, parse_size
-from adapt.stages.claim import claim, describe, fingerprints
-from roadshift import UserError
+from adapt.run import Run
+from adapt.stages.claim import claim
+from adapt.stages.made import begin_making, is_made, mark_made
+from roadshift import UserError, unknown
 
-DATA = ("source", "target", "source_size", "size", "crop", "scale", "flip", "classes", "seed")
-"""The settings of a run on which the first two stages depend, beside their own."""
-PRETRAINING = frozenset(
-    {"width", "blocks", "alpha", "beta", "w_perceptual", "w_matching", "perceptual"}
-    | {"perceptual_weights", "pretrain_steps", "pretrain_lr"}
-)
-M = TypeVar("M", bound=Method)
+Settings = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Road:
-    """One run of the method. `shared` is a folder where runs keep the first two stages."""
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """A stage that is learnt; it leaves NAME/last.safetensors.
 
-    config: Config
+    `run` has the stage's own steps, batch and seed. `begin` fills the method's networks before the
+    first step; `publish` is called by process 0 once the stage is done. The rows of an ablation
+    with equal settings have a `shared` stage together.
+    """
+
+    name: str
     run: Run
-    cities: Cities
-    info: RunInfo
-    fabric: Fabric
-    shared: Path | None
+    settings: Settings
+    needs: tuple[str, ...] = ()
+    shared: bool = False
+    make: Callable[[], Any]
+    draws: Callable[[], Draws]
+    begin: Callable[[Any], object] = lambda _: None
+    picture: Callable[[Any], Picture]
+    select: Callable[[Any], float] | None = None
+    """scores the method on labelled target images, where the user asked for that"""
+    publish: Callable[[], None] = lambda: None
 
-    @property
-    def classes(self) -> int:
-        """How many."""
-        return len(self.cities.source.classes)
 
-    @property
-    def source_size(self) -> tuple[int, int] | None:
-        """(height, width) of source images in training; None as they come."""
-        return parse_size(self.run.source_size, "source-size")
+@dataclass(frozen=True, kw_only=True)
+class Making:
+    """A stage that is computed once: images, labels; it leaves NAME/made.json, written last.
 
-    @property
-    def size(self) -> tuple[int, int] | None:
-        """(height, width) of target images; None as they come."""
-        return parse_size(self.run.size, "size")
+    `make` fills the folder, file by file, each one whole; called again after it was killed, it
+    leaves what is there. What it returns is kept in made.json. NAME may lie in another stage's
+    folder, and belongs to that stage then: translate/target_as_source.
+    """
+
+    name: str
+    settings: Settings
+    needs: tuple[str, ...]
+    shared: bool = False
+    make: Callable[[Path], Mapping[str, object]]
+
+
+Stage = Training | Making
+
+
+class Stages:
+    """The stages of one run, in their order; `shared` is a folder that several runs have."""
+
+    def __init__(
+        self,
+        info: RunInfo,
+        run: Run,
+        fabric: Fabric,
+        stages: Sequence[Stage],
+        shared: Path | None = None,
+    ) -> None:
+        self.info, self.out, self.fabric, self.shared = info, run.out, fabric, shared
+        self.stages = {stage.name: stage for stage in stages}
 
     @property
     def first(self) -> bool:
         """Whether this is the process that writes."""
         return self.fabric.global_rank == 0
 
-    def folder(self, name: str) -> Path:
-        """Where a stage lies; the shared ones by their settings, so that different ones differ."""
-        if self.shared is None or name not in ("translate", "pretrain"):
-            return self.run.out / name
-        told = json.dumps(self.settings(name), sort_keys=True)
-        return self.shared / f"{name}-{sha256(told.encode()).hexdigest()[:8]}"
+    def run(self, only: str = "") -> bool:
+        """Run what is not done, or of the stage `only`; returns whether this is process 0.
 
-    def settings(self, name: str) -> dict[str, Any]:
-        """What decides a stage's result, as plain values."""
-        run, config = self.run.settings(), asdict(self.config)
-        if name == "translate":
-            shared, own = DATA, [f.name for f in fields(translation.Config)]
-        elif name == "pretrain":
-            shared, own = (*DATA, "batch"), sorted(PRETRAINING)
-        else:
-            return run | {k: v for k, v in config.items() if k != "rounds"}
-        return {k: run[k] for k in shared} | {k: config[k] for k in own}
+        Raises UserError for a folder that holds something else, an unknown stage, or one whose
+        predecessors are not done; Failure when training breaks or is stopped.
+        """
+        roots = dict.fromkeys(_root(name) for name in self.stages)
+        if only and only not in roots:
+            raise unknown("stage", only, roots)
+        claim(self.out, self.info)
+        self.fabric.launch()  # with several devices, the others start here and come this way again
+        for stage in self.stages.values():
+            if only not in ("", _root(stage.name)):
+                continue
+            for need in stage.needs:
+                self.finished(need)
+            if isinstance(stage, Training):
+                self._train(stage)
+            elif self.first:
+                self._make(stage)
+            self.fabric.barrier()
+        return self.first
+
+    def folder(self, name: str) -> Path:
+        """Where a stage lies; a shared one by its identity, so that different ones differ."""
+        root = _root(name)
+        if self.shared is None or not self.stages[root].shared:
+            return self.out / name
+        return self.shared / f"{root}-{self.identity(root)[:8]}" / name[len(root) :].strip("/")
+
+    def identity(self, name: str) -> str:
+        """Hash of all that decides a stage's result but the data, for which its run stands."""
+        stage = self.stages[name]
+        told = [
+            name.rsplit("/", maxsplit=1)[-1],
+            dict(stage.settings),
+            [self.identity(n) for n in stage.needs],
+        ]
+        return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
     def finished(self, name: str) -> Path:
-        """The checkpoint of a stage that is done; UserError for one that is not."""
-        path = self.folder(name) / "last.safetensors"
-        if not path.is_file() or saved_state.step_of(path.parent) < self._steps(name):
-            raise UserError(
-                f"the stage {name} is not done in {path.parent}: run it first, "
-                f"with --stage {name}, or leave --stage out to run all"
-            )
-        return path
+        """The checkpoint, or the folder, of a stage that is done; UserError for one that is not."""
+        stage, folder = self.stages[name], self.folder(name)
+        found = folder / "last.safetensors" if isinstance(stage, Training) else folder
+        if self._is_done(stage):
+            return found
+        where = f"{folder} is not whole" if "/" in name else f"it lies in {folder}"
+        raise UserError(
+            f"the stage {_root(name)} is not done ({where}): run it first, with "
+            f"--stage {_root(name)}, or leave --stage out to run all"
+        )
 
-    def _steps(self, name: str) -> int:
-        own = {"translate": self.config.translate_steps, "pretrain": self.config.pretrain_steps}
-        return own.get(name, self.run.steps)
+    def _is_done(self, stage: Stage) -> bool:
+        folder = self.folder(stage.name)
+        if isinstance(stage, Training):
+            return saved_state.step_of(folder) >= stage.run.steps
+        return is_made(folder, self._made_by(stage), self.identity(stage.name))
 
-    def fit(
-        self,
-        name: str,
-        run: Run,
-        make: Callable[[], M],
-        draws: Callable[[], Draws],
-        begin: Callable[[M], None],
-        picture: Callable[[M], Picture],
-    ) -> bool:
-        """Train the method that `make` builds as the stage `name`; False where that was done.
+    def _made_by(self, stage: Making) -> str:
+        """Fingerprints of the trained stages it was computed with; "" while one is missing."""
+        files = [
+            self.folder(need) / "last.safetensors"
+            for need in stage.needs
+            if isinstance(self.stages[need], Training)
+        ]
+        found = [saved_state.fingerprint(file) for file in files if file.is_file()]
+        return " ".join(found) if len(found) == len(files) else ""
 
-        `begin` fills its networks from earlier stages, the first time.
-        """
-        run = replace(run, out=self.folder(name), steps=self._steps(name))
-        info = replace(self.info, method=f"ldr {name}", steps=run.steps, seed=run.seed,
-                       settings=json.loads(json.dumps(self.settings(name))))  # fmt: skip
-        if self.first:
-            claim(run.out, info)
+    def _train(self, stage: Training) -> None:
+        run = replace(stage.run, out=self.folder(stage.name))
+        if stage.name and self.first:
+            claim(run.out, self._info_of(stage))
         self.fabric.barrier()
-        if saved_state.step_of(run.out) >= run.steps:
-            return False
-        torch.manual_seed(run.seed)
-        method = make()
-        if saved_state.step_of(run.out) == 0:
-            begin(method)
-        monitor = Monitor(run, lambda: picture(method)) if self.first else None
-        fit(method, draws(), run, self.fabric, monitor)
-        return True
+        if not self._is_done(stage):
+            torch.manual_seed(run.seed)
+            method: Method = stage.make()
+            if saved_state.step_of(run.out) == 0:
+                stage.begin(method)
+            select = partial(stage.select, method) if stage.select else None
+            picture = partial(stage.picture, method)
+            monitor = Monitor(run, picture, select) if self.first else None
+            fit(method, stage.draws(), run, self.fabric, monitor)
+        if self.first:
+            stage.publish()
+
+    def _make(self, stage: Making) -> None:
+        if self._is_done(stage):
+            return
+        folder, made_by = self.folder(stage.name), self._made_by(stage)
+        identity = self.identity(stage.name)
+        begin_making(folder, made_by, identity)
+        mark_made(folder, made_by, identity, stage.make(folder))
+
+    def _info_of(self, stage: Training) -> RunInfo:
+        return replace(
+            self.info,
+            method=f"{self.info.method} {stage.name}",
+            steps=stage.run.steps,
+            seed=stage.run.seed,
+            settings=json.loads(json.dumps(dict(stage.settings))),
+        )
 
 
-def open_road(config: Config, run: Run, shared: Path | None) -> Road:
-    """Raises UserError for data or settings that do not fit."""
-    if run.select_on:
-        raise UserError("ldr keeps no best checkpoint: leave out --select-on")
-    if config.reconstruct:
-        read_perceptual(config.perceptual, config.perceptual_weights)  # told before any training
-    cities = open_cities(run)
-    info = describe("ldr", config, run, cities.source, fingerprints(*cities))
-    return Road(config, run, cities, info, make_fabric(run), shared)
+def decided_by(run: Run, config: Any, fields: Iterable[str] | None = None) -> dict[str, Any]:
+    """A stage's settings: these fields of the run (None: all that decide a result), its config."""
+    told = run.settings()
+    chosen = told if fields is None else sorted(fields)
+    return {k: told[k] for k in chosen} | asdict(config)
+
+
+def _root(name: str) -> str:
+    return name.partition("/")[0]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -15,63 +16,61 @@ from adapt.data.reading.layouts import Pairs
 from adapt.data.reading.sources import ImageFiles, LabelFiles
 from adapt.networks.image_generator import Translator
 from adapt.pictures.overlay import png
+from adapt.stages.made import names, write_missing
 from adapt.stages.progress_pictures import resized, to_batch, to_image
-from roadshift import replacing
+from adapt.stages.runner import Making
 
 Size = tuple[int, int] | None
 
 
-def is_made(folder: Path, made_by: str) -> bool:
-    """Whether everything in `folder` was made, and by the checkpoint of that fingerprint."""
-    done = folder / "made.json"
-    return done.is_file() and json.loads(done.read_text())["made_by"] == made_by
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """Who draws which images, at which (height, width); with the labels of labelled ones."""
+
+    translator: Callable[[], Translator]
+    """on the run's device; built when it is needed"""
+    images: Images | LabelledImages
+    size: Size
 
 
-def mark_made(folder: Path, made_by: str, **facts: object) -> None:
-    """The last file to be written."""
-    with replacing(folder / "made.json") as temporary:
-        temporary.write_text(json.dumps({"made_by": made_by, **facts}, indent=1))
-
-
-def names(count: int) -> tuple[str, ...]:
-    """The files of so many images, in the order of the images."""
-    return tuple(f"{i:06d}.png" for i in range(count))
-
-
-def write_translated(translator: Translator, images: Images, size: Size, folder: Path) -> None:
-    """Every image at `size` (height, width), or as it comes, drawn by translator: a PNG each."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files = names(len(images))
-    with torch.inference_mode():
-        for i in track(range(len(images)), f"{folder.name}: drawing"):
-            image = to_image(translator(to_batch(images.image(i), translator, size)))
-            (folder / files[i]).write_bytes(png(image))
-
-
-def write_labels(data: LabelledImages, size: Size, folder: Path) -> None:
-    """The labels for `write_translated`'s images: class indices at the same size, a PNG each."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for i, name in enumerate(names(len(data))):
-        label = resized(data.label(i), size, cv2.INTER_NEAREST)
-        (folder / name).write_bytes(png(label))
+def translated_images(name: str, drawing: Drawing, needs: tuple[str, ...], shared: bool) -> Making:
+    """The stage that leaves NAME/images, and NAME/labels of labelled ones: a PNG each."""
+    make = partial(_make, drawing)
+    return Making(name=name, needs=needs, settings={}, shared=shared, make=make)
 
 
 def translated(images: Images, folder: Path) -> Images:
-    """The images that `write_translated` wrote."""
+    """The images that the stage drew of these."""
     files = names(len(images))
-    return replace(images, spec=str(folder), names=files, source=ImageFiles(folder))
+    return replace(images, spec=str(folder), names=files, source=ImageFiles(folder / "images"))
 
 
-def translated_labelled(data: LabelledImages, folder: Path, labels: Path) -> LabelledImages:
-    """The images and labels that `write_translated` and `write_labels` wrote."""
+def translated_labelled(data: LabelledImages, folder: Path) -> LabelledImages:
+    """The images and labels that the stage drew of these."""
     files = names(len(data))
+    pairs = Pairs(
+        folder / "labels",
+        dict(zip(files, files, strict=True)),
+        last_channel=False,
+        example=files[0],
+    )
     return replace(
         data,
         images=translated(data.images, folder),
         ids=dict(enumerate(data.classes)),
-        labels=LabelFiles(
-            Pairs(
-                labels, dict(zip(files, files, strict=True)), last_channel=False, example=files[0]
-            )
-        ),
+        labels=LabelFiles(pairs),
     )
+
+
+def _make(drawing: Drawing, folder: Path) -> Mapping[str, object]:
+    F, data = drawing.translator(), drawing.images  # noqa: N806 - the papers' letter
+    files = names(len(data))
+    with torch.inference_mode():
+        for i in track(range(len(data)), f"{folder.name}: drawing"):
+            if isinstance(data, LabelledImages) and not (folder / "labels" / files[i]).is_file():
+                label = resized(data.label(i), drawing.size, cv2.INTER_NEAREST)
+                write_missing(folder / "labels" / files[i], png(label))
+            if not (folder / "images" / files[i]).is_file():
+                image = to_image(F(to_batch(data.image(i), F, drawing.size)))
+                write_missing(folder / "images" / files[i], png(image))
+    return {}

@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 
 from adapt.checkpoint import SavedRun
 from adapt.networks.image_generator import Translator
-from adapt.networks.translated import Translated
+from adapt.networks.segmentors.translated import Translated
 from export.bundle.graphs import TRANSLATOR
 from export.graph.image_graph import ImageModule, as_bytes, smallest_size
 from export.graph.onnx_file import Size

@@ -10,8 +10,8 @@ import onnx
 import torch
 
 from adapt.evaluation.evaluate import Confusion, Scores
+from export.bundle.graphs import SEGMENTOR
 from export.frames import Frame, Frames, Pixels
-from export.graph.segmentor import INPUT
 from export.precision.budget import Measured
 from export.verification.comparison import class_drop
 from export.verification.cpu_session import Session
@@ -69,7 +69,7 @@ class Judge:
     def _labels(self, session: Session, frames: Frames) -> Iterator[Pixels]:
         for i in range(frames.count):
             frame = frames.read(i)
-            logits = session.run(INPUT, frame.image[None], ["logits"])[0].numpy()
+            logits = session.run(SEGMENTOR.input, frame.image[None], ["logits"])[0].numpy()
             yield labels_at(logits, frame.size, self.align_corners, torch.get_num_threads())[0]
 
     def _scores(self, found: list[Pixels]) -> Scores | None:
@@ -90,7 +90,7 @@ class Judge:
 
 def _timed(session: Session, frame: Frame) -> float:
     began = time.perf_counter()
-    session.run(INPUT, frame.image[None], ["logits"])
+    session.run(SEGMENTOR.input, frame.image[None], ["logits"])
     return time.perf_counter() - began
 
 

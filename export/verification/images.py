@@ -100,8 +100,8 @@ class Redrawing:
     def __post_init__(self) -> None:
         if not all(p.isfinite().all() for p in self.drawing.module.parameters()):
             raise Failure(
-                f"the {self.drawing.spec.kind} has NaN or infinite weights: its training has diverged; "
-                "train it again with a smaller learning rate"
+                f"the {self.drawing.spec.kind} has NaN or infinite weights: its training has "
+                "diverged; train it again with a smaller learning rate"
             )
 
     def add(self, given: Pixels) -> None:

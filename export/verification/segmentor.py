@@ -9,8 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from export.bundle import Golden
+from export.bundle.graphs import SEGMENTOR
 from export.frames import Frames, Pixels, Size
-from export.graph.segmentor import INPUT, OUTPUTS, Answer
+from export.graph.segmentor import OUTPUTS, Answer
 from export.verification.comparison import Comparison, SizeCheck
 from export.verification.cpu_session import Session
 from export.verification.inputs import Trial, batches
@@ -99,7 +100,7 @@ class OnnxRuntime:
 
     def __call__(self, images: Pixels) -> Answer:
         """RGB [n,h,w,3] -> what the graph answers; Failure where it cannot."""
-        return Answer(*self._session.run(INPUT, images, OUTPUTS))
+        return Answer(*self._session.run(SEGMENTOR.input, images, OUTPUTS))
 
 
 def no_one(_images: Pixels, _labels: Pixels) -> None:

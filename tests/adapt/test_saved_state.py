@@ -28,6 +28,7 @@ def info(**changes: object) -> RunInfo:
         settings={"lr": 0.1},
         fingerprints={},
         versions={},
+        parts={"segmentor": {"kind": "lraspp_mobilenet_v2", "classes": 2}},
     )
     return dataclasses.replace(plain, **changes)
 
@@ -77,7 +78,8 @@ def test_nothing_saved_yet(tmp_path: Path) -> None:
 
 
 def test_another_network(run: Path) -> None:
-    checkpoint.write_info(run, info(classes=("road", "car", "sky"), palette=((0, 0, 0),) * 3))
+    other = {"segmentor": {"kind": "lraspp_mobilenet_v2", "classes": 3}}
+    checkpoint.write_info(run, info(parts=other))
     with pytest.raises(UserError, match=r"of another network.*\(2, .* in the file, \(3, "):
         checkpoint.read(run)
 
@@ -85,7 +87,7 @@ def test_another_network(run: Path) -> None:
 def test_newer_format(run: Path) -> None:
     raw = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps(raw | {"format": 99}))
-    with pytest.raises(UserError, match="has format 99, this roadshift reads up to 2"):
+    with pytest.raises(UserError, match="has format 99, this roadshift reads up to 3"):
         checkpoint.read(run)
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from adapt import checkpoint, saved_state
 from adapt.networks import SEGMENTORS
 from adapt.networks.image_generator import Translator
-from adapt.networks.translated import Translated
+from adapt.networks.segmentors.translated import Translated
 from export.bundle import Bundle, read_bundle
 from export.cli.export import export
 
@@ -30,11 +30,16 @@ def road(request, tiny, tmp_path_factory) -> Iterator[tuple[checkpoint.SavedRun,
     parts = {"segmentor": tiny.Centres(), "translator": translator, "reconstructor": reconstructor}
     small = {"width": 4, "blocks": 1}
     info = tiny.saved(tiny.Centres(), request.param).info
-    info = replace(info, method="ldr", translator=small, reconstructor=small)
+    described = {
+        "segmentor": {"kind": "tiny", "classes": len(info.classes)},
+        "translator": {"kind": "translator", **small},
+        "reconstructor": {"kind": "reconstructor", "classes": len(info.classes), **small},
+    }
+    info = replace(info, method="ldr", parts=described)
     checkpoint.write_info(root / "run", info)
     saved_state.save(root / "run/last.safetensors", parts, 7)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(SEGMENTORS, "tiny", lambda _: tiny.Centres())
+        patch.setitem(SEGMENTORS, "tiny", lambda **_: tiny.Centres())
         export(root / "run", out=root / "bundle", count=2)
         yield checkpoint.read(root / "run"), read_bundle(root / "bundle")
 
@@ -47,7 +52,7 @@ def test_both_graphs_are_verified_at_several_sizes(road) -> None:
     sizes = bundle.checks["precisions"]["fp32"]["sizes"]
     assert len(sizes) == len(bundle.checks["translator"]["sizes"])
     assert len(sizes) == len(bundle.checks["reconstructor"]["sizes"]) >= 3
-    assert bundle.provenance["translator"] == {"width": 4, "blocks": 1}
+    assert bundle.provenance["translator"] == {"kind": "translator", "width": 4, "blocks": 1}
     assert "translates them into the source's colours" in bundle.path("report.md").read_text()
 
 

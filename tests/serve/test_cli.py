@@ -100,7 +100,7 @@ def test_only_this_machine_is_listened_to_by_default(exact, monkeypatch):
 
     def record(engine, drawings, host, port, limits):
         asked.append((engine.bundle.name, host, port, limits.waiting))
-        asked.append([drawing.kind for drawing in drawings])
+        asked.append([drawing.spec.kind for drawing in drawings])
         raise Failure("enough")
 
     monkeypatch.setattr("serve.http.server.run_server", record)

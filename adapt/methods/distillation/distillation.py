@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from adapt.data.augment import Recolour
 from adapt.data.batches import Batch
+from adapt.data.colours import Recolour
 from adapt.game import Game, Losses
 from adapt.networks import Segmentor, build
 from adapt.networks.upsampling import full_size
@@ -60,7 +60,7 @@ class Distillation:
             v = full_size(self.teacher(x_t).logits, size, self.teacher.align_corners)
         z, aux = (
             full_size(logits, size, self.student.align_corners)
-            for logits in self.student(self.recolour(x_t))
+            for logits in self.student(self.recolour(x_t)).heads
         )
         loss_S = soft_cross_entropy(z, v, T) + self.config.w_aux * soft_cross_entropy(aux, v, T)
         return self.game.play(S=loss_S)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,13 +14,12 @@ from adapt.data.datasets import Images, unlabelled
 from adapt.data.images import by
 from adapt.device import make_fabric
 from adapt.evaluation.evaluate import Views
-from adapt.fit import fit
 from adapt.methods.distillation.distillation import Config, Distillation
-from adapt.monitor import Monitor
 from adapt.networks.weights import init_segmentor
-from adapt.run import Run, parse_size
-from adapt.stages.claim import claim, describe
+from adapt.run import Run, parse_size, uncoloured
+from adapt.stages.claim import describe
 from adapt.stages.progress_pictures import segmented
+from adapt.stages.runner import Stages, Training, decided_by
 from roadshift import UserError
 
 
@@ -41,23 +39,26 @@ def distill(teacher: Path, config: Config, run: Run) -> bool:
         "target": target.fingerprint,
         "teacher's weights": saved_state.fingerprint(teacher / "last.safetensors"),
     }
-    info = describe("distillation", config, run, taught, made_of)
-    info = replace(info, settings={**info.settings, "teacher": str(teacher)})
-    fabric = make_fabric(run)
-    claim(run.out, info)
-    fabric.launch()  # with several devices, the others start here and come this way again
-    torch.manual_seed(run.seed)
-    segmentor.to(fabric.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    method = Distillation(config, run, len(info.classes), segmentor)
-    if not (run.out / "last.safetensors").is_file():
-        init_segmentor(method.segmentor, run.weights)
+    settings = decided_by(run, config) | {"teacher": str(teacher)}
     views = Views(size=parse_size(run.size, "size"))
-    picture = partial(segmented, method.segmentor, target, views, info.palette)
-    monitor = Monitor(run, picture) if fabric.global_rank == 0 else None
-    # The student's colours are changed in its step: the teacher sees the crops as they are.
-    draws = make_draws(replace(run, colour_jitter=0.0, blur=0.0), None, target)
-    fit(method, draws, run, fabric, monitor)
-    return monitor is not None
+    fabric = make_fabric(run)
+
+    def make() -> Distillation:
+        on_device = segmentor.to(fabric.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        return Distillation(config, run, len(taught.classes), on_device)
+
+    stage = Training(
+        name="",
+        run=run,
+        settings=settings,
+        make=make,
+        # The student's colours are changed in its step: the teacher sees the crops as they are.
+        draws=lambda: make_draws(uncoloured(run), None, target),
+        begin=lambda method: init_segmentor(method.segmentor, run.weights),
+        picture=lambda method: segmented(method.segmentor, target, views, taught.palette),
+    )
+    info = describe("distillation", settings, run, taught, made_of)
+    return Stages(info, run, fabric, [stage]).run()
 
 
 def _target(run: Run, taught: RunInfo) -> Images:

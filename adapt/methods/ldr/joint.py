@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from adapt.data.augment import Recolour
 from adapt.data.batches import Batch
+from adapt.data.colours import Recolour
 from adapt.game import Game, Losses
 from adapt.losses import SOURCE, TARGET, cross_entropy, cross_entropy_to
-from adapt.methods.ldr.reconstruction import Config, Rebuilder, near_one_hot
+from adapt.methods.ldr import reconstruction
+from adapt.methods.ldr.reconstruction import Rebuilder, near_one_hot
 from adapt.networks import build
 from adapt.networks.output_discriminator import OutputDiscriminator
 from adapt.networks.upsampling import full_size
 from adapt.optimizers import discriminator_optimizer, segmentor_optimizer
 from adapt.run import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(reconstruction.Config):
+    """The authors' numbers for ResNet-101; for VGG-16: w_adv 1e-4."""
+
+    w_aux: float = 0.1
+    """of the auxiliary output's cross-entropy, as in the other methods; not the paper's"""
+    w_adv: float = 0.001
+    """lambda, of the adversary on the segmentor's output (Eq. 1)"""
+    tau: float = 0.001
+    """temperature of the label map (Eq. 3, Table 4)"""
+    space: Literal["label", "feature"] = "label"
+    """what M rebuilds from: the label map, or the logits themselves (Table 5)"""
+    lr_d: float = 1e-4
+    """of the output discriminator"""
 
 
 class Segmentation:
@@ -41,7 +61,7 @@ class Segmentation:
         cities = [len(batch.y_s), len(batch.y_t)]
         z, aux = (
             full_size(z, (x.shape[2], x.shape[3]), self.G.align_corners)
-            for z in self.G(self.recolour(x))
+            for z in self.G(self.recolour(x)).heads
         )
         (z_s, z_t), (y_s, y_t) = z.split(cities), y.split(cities)
         d_s, d_t = self.D(z.softmax(1)).split(cities)

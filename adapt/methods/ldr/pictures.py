@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import torch
@@ -11,14 +9,12 @@ from jaxtyping import UInt8
 from torch import nn
 
 from adapt.data.datasets import Images, LabelledImages
-from adapt.data.pseudo_labelled import PseudoLabelled
 from adapt.evaluation.evaluate import Views, evaluating, predict
 from adapt.methods.ldr.reconstruction import one_hot
 from adapt.networks.image_generator import Reconstructor, Translator
 from adapt.networks.segmentor import Segmentor
-from adapt.pictures.overlay import Palette, Picture, overlay, strip
+from adapt.pictures.overlay import Palette, Picture, overlay
 from adapt.stages.progress_pictures import resized, rows_of, to_batch, to_image
-from adapt.stages.translated_images import names
 
 Size = tuple[int, int] | None
 Map = UInt8[np.ndarray, "h w"]
@@ -68,16 +64,6 @@ def reconstruction(
 
     with evaluating(G):
         return rows_of(len(images), row)
-
-
-def pseudo_labels(images: Images, folder: Path, palette: Palette) -> Picture:
-    """Rows of image | the image under what was kept of its predicted label."""
-    target = PseudoLabelled(images, [folder / name for name in names(len(images))])
-
-    def row(i: int) -> Picture:
-        return strip(target.image(i), [target.label(i)], palette)
-
-    return rows_of(len(images), row)
 
 
 def drawn(M: Reconstructor, label: Map) -> Picture:

@@ -21,31 +21,17 @@ from torch.nn.functional import l1_loss
 from adapt.data.batches import Batch
 from adapt.game import Game, Losses
 from adapt.losses import cross_entropy_to
-from adapt.methods.ldr import translation
-from adapt.methods.ldr.translation import DRAWN, REAL
+from adapt.methods.ldr.translation import DRAWN, REAL, Generators
 from adapt.networks.image_generator import Reconstructor
 from adapt.networks.patch_discriminator import Pyramid
 from adapt.networks.perceptual import Perceptual, read_perceptual
 from adapt.optimizers import image_optimizer
-from roadshift import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(translation.Config):
-    """The authors' numbers for ResNet-101; for VGG-16: w_adv 1e-4, alpha 1e-2."""
+class Config(Generators):
+    """The authors' numbers for ResNet-101; for VGG-16: alpha 1e-2."""
 
-    direction: Literal["target_to_source", "source_to_target"] = "target_to_source"
-    """which city's images are translated (Table 3)"""
-    reconstruct: bool = True
-    """False: Eq. 1 alone, no M (Table 3)"""
-    w_aux: float = 0.1
-    """of the auxiliary output's cross-entropy, as in the other methods; not the paper's"""
-    w_adv: float = 0.001
-    """lambda, of the adversary on the segmentor's output (Eq. 1)"""
-    tau: float = 0.001
-    """temperature of the label map (Eq. 3, Table 4)"""
-    space: Literal["label", "feature"] = "label"
-    """what M rebuilds from: the label map, or the logits themselves (Table 5)"""
     alpha: float = 0.001
     """of M's adversaries (Eq. 6)"""
     beta: float = 10.0
@@ -61,20 +47,6 @@ class Config(translation.Config):
     pretrain_steps: int = 100_000
     pretrain_lr: float = 2e-4
     """of M and its discriminators, falling linearly to zero"""
-    lr_d: float = 1e-4
-    """of the output discriminator"""
-    rounds: int = 2
-    """of the joint stage; from the second on with pseudo labels"""
-    max_threshold: float = 0.9
-    """a pseudo label needs its class's median confidence, or this where that is higher"""
-
-    def __post_init__(self) -> None:
-        for name in ("width", "blocks", "rounds", "translate_steps", "pretrain_steps"):
-            if getattr(self, name) < 1:
-                flag = name.replace("_", "-")
-                raise UserError(f"--{flag} is {getattr(self, name)}; it must be at least 1")
-        if self.tau <= 0:
-            raise UserError(f"--tau is {self.tau}; a temperature must be above 0")
 
 
 def near_one_hot(z: Float[Tensor, "n c h w"], tau: float) -> Float[Tensor, "n c h w"]:

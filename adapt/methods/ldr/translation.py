@@ -26,13 +26,19 @@ DRAWN, REAL = 0.0, 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    """Yang et al.'s numbers; those of the losses and the history are CycleGAN's and BDL's."""
+class Generators:
+    """How large all networks of the method are that draw, and those that judge drawings."""
 
     width: int = 64
     """channels of the first layer of every generator and discriminator"""
     blocks: int = 9
     """residual blocks of every generator"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Generators):
+    """Yang et al.'s numbers; those of the losses and the history are CycleGAN's and BDL's."""
+
     translate_steps: int = 1_000_000
     translate_batch: int = 1
     translate_crop: str = ""

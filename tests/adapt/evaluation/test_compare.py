@@ -23,7 +23,7 @@ from adapt.evaluation.score import score
 from adapt.networks import Segmented, Segmentor, build
 from adapt.networks.image_generator import Translator
 from adapt.networks.segmentor import Recipe
-from adapt.networks.translated import Translated
+from adapt.networks.segmentors.translated import Translated
 from roadshift import UserError
 
 CLASSES = ("road", "building", "sky", "car")
@@ -36,6 +36,7 @@ def write_run(out: Path, classes: tuple[str, ...], *, size: tuple[int, int] | No
         method="source_only", network="lraspp_mobilenet_v2", classes=classes,
         palette=palette_of(classes), source="", target="", work_size=size, commit="", steps=7,
         seed=0, settings={}, fingerprints={}, versions={},
+        parts={"segmentor": {"kind": "lraspp_mobilenet_v2", "classes": len(classes)}},
     )  # fmt: skip
     checkpoint.write_info(out, info)
     network = build("lraspp_mobilenet_v2", len(classes))

@@ -126,13 +126,15 @@ def write_teacher(out: Path, target: str, *, translator: bool = False, seed: int
     torch.manual_seed(seed)
     parts: dict[str, nn.Module] = {"segmentor": build("lraspp_mobilenet_v2", 4)}
     sizes = {"width": 4, "blocks": 1}
+    described = {"segmentor": {"kind": "lraspp_mobilenet_v2", "classes": 4}}
     if translator:
         parts["translator"] = Translator(**sizes)
+        described["translator"] = {"kind": "translator", **sizes}
     info = RunInfo(
         method="source_only", network="lraspp_mobilenet_v2", classes=TINY_CLASSES,
         palette=palette_of(TINY_CLASSES), source="folder:/gone/source", target=target,
         work_size=(64, 128), commit="", steps=1, seed=0, settings={}, fingerprints={},
-        versions={}, translator=sizes if translator else None,
+        versions={}, parts=described,
     )  # fmt: skip
     checkpoint.write_info(out, info)
     saved_state.save(out / "last.safetensors", parts, 1)
@@ -176,7 +178,7 @@ def test_the_student_is_a_run_like_any_other(
     assert (info.method, info.network) == ("distillation", "lraspp_mobilenet_v2")
     assert (info.classes, info.work_size, info.target) == (TINY_CLASSES, (64, 128), target)
     assert info.settings["teacher"] == str(teacher)
-    assert (info.translator, info.reconstructor) == (None, None)
+    assert info.parts.keys() == {"segmentor"}
     assert set(info.fingerprints) == {"target", "teacher's weights"}
     assert list((tmp_path / "student/pictures").glob("*.png"))
     with pytest.raises(SystemExit) as ended:

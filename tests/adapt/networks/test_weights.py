@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.models import MobileNet_V2_Weights, mobilenet_v2, resnet18
 
 from adapt.networks import Segmentor, build
-from adapt.networks.fcn8s import FCN8sVGG16
+from adapt.networks.segmentors.fcn8s import FCN8sVGG16
 from adapt.networks.weights import init_segmentor, read_weights
 from roadshift import Failure, UserError
 

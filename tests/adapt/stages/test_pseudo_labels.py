@@ -1,20 +1,20 @@
 """Class-wise thresholds from histograms: right, and of the same memory for any number of images."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from adapt.stages import pseudo_labels
 from adapt.stages.pseudo_labels import (
     BINS,
     Confident,
     Histograms,
     confident,
+    counted,
     keep_confident,
-    pseudo_label,
 )
 
 
@@ -45,12 +45,35 @@ def test_what_is_below_its_classs_threshold_is_ignored() -> None:
     assert kept.flatten().tolist() == [255, 0, 1, 1]
 
 
-def test_half_of_a_class_is_kept() -> None:
+def test_half_of_a_class_is_kept(tmp_path: Path) -> None:
     confidence = torch.linspace(0.3, 0.8, 100).view(1, 10, 10)
     found = Confident(torch.zeros(1, 10, 10).byte(), confidence)
-    written: list[torch.Tensor] = []
-    pseudo_label(lambda: [found], 1, 0.9, lambda _, labels: written.append(labels))
-    assert int((written[0] == 0).sum()) in (50, 51)
+    thresholds = counted(lambda _: found, 1, 1, tmp_path / "counts.safetensors").thresholds()
+    assert int((keep_confident(found, thresholds) == 0).sum()) in (50, 51)
+
+
+def test_counting_that_was_killed_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts are kept after every second image here; the fourth look at an image breaks off."""
+    monkeypatch.setattr(pseudo_labels, "KEPT_EVERY", 2)
+    kept, asked = tmp_path / "counts.safetensors", []
+    rng = np.random.default_rng(0)
+    images = [
+        Confident(torch.zeros(1, 8, 8).byte(), torch.from_numpy(rng.random((1, 8, 8), np.float32)))
+        for _ in range(5)
+    ]
+
+    def segment(i: int) -> Confident:
+        asked.append(i)
+        if len(asked) == 4:
+            raise KeyboardInterrupt
+        return images[i]
+
+    with pytest.raises(KeyboardInterrupt):
+        counted(segment, 5, 1, kept)
+    found = counted(segment, 5, 1, kept)
+    assert asked == [0, 1, 2, 3, 2, 3, 4]
+    whole = counted(lambda i: images[i], 5, 1, tmp_path / "other.safetensors")
+    assert torch.equal(found.counts, whole.counts)
 
 
 def test_the_softmax_comes_before_upsampling() -> None:
@@ -61,21 +84,19 @@ def test_the_softmax_comes_before_upsampling() -> None:
     assert found.labels.flatten().tolist() == [0, 0, 1, 1]
 
 
-def test_memory_does_not_grow_with_the_images() -> None:
+def test_memory_does_not_grow_with_the_images(tmp_path: Path) -> None:
     """2,000 images, whose confidences alone take 66 MB: the process grows by less than 20 MB."""
     rng, seen = np.random.default_rng(0), []
-    labels = rng.integers(0, 4, (1, 64, 128), dtype=np.uint8)
+    labels = torch.from_numpy(rng.integers(0, 4, (1, 64, 128), dtype=np.uint8))
 
-    def images(count: int) -> Iterator[Confident]:
-        for i in range(count):
-            confidence = rng.random((1, 64, 128), dtype=np.float32)
-            yield Confident(torch.from_numpy(labels), torch.from_numpy(confidence))
-            if i % 100 == 0:
-                seen.append(resident())
+    def segment(i: int) -> Confident:
+        if i % 100 == 0:
+            seen.append(resident())
+        return Confident(labels, torch.from_numpy(rng.random((1, 64, 128), dtype=np.float32)))
 
-    pseudo_label(lambda: images(20), 4, 0.9, lambda _i, _labels: None)
+    counted(segment, 20, 4, tmp_path / "few.safetensors")
     before = resident()
-    pseudo_label(lambda: images(2000), 4, 0.9, lambda _i, _labels: None)
+    counted(segment, 2000, 4, tmp_path / "many.safetensors")
     assert max(seen) - before < 20 * 2**20
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from demo.page.reconstruction import MAX_SIDE, TOP, disagreement, matched, rebuild
 from demo.page.segmentation import Segmented, heat_scale, segment
+from export.bundle import RECONSTRUCTOR
 from serve.runtime.engine import Engine
 from serve.runtime.image_graphs import ImageGraph
 
@@ -86,7 +87,7 @@ LABELS = """
 import sys
 from pathlib import Path
 from demo.page.app import build
-from export.bundle import read_bundle
+from export.bundle import RECONSTRUCTOR, read_bundle
 from serve.runtime.engine import Engine
 from serve.runtime.image_graphs import image_graph_of
 bundle = read_bundle(Path(sys.argv[1]))

@@ -6,7 +6,7 @@ import torch
 
 from adapt.networks import build
 from adapt.networks.image_generator import Translator
-from adapt.networks.translated import Translated
+from adapt.networks.segmentors.translated import Translated
 from export.graph.segmentor import Deployed, smallest_size
 from export.verification.inputs import Trial, sizes_to_check
 from export.verification.reference import golden_frames

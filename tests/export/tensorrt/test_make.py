@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tiny_plan import SIZE, frame, machine, make_bundle, wish
 
+from export.bundle import RECONSTRUCTOR
 from export.bundle.plan_file import manifest_hash, page_of, read_plan
 from export.tensorrt.make import make_plan
 from export.tensorrt.options import Wish, size_for
@@ -134,7 +135,7 @@ def test_the_worst_frame_counts(tmp_path, device, monkeypatch):
 
 
 def test_labels_are_not_mixed_when_they_are_resized(bundle):
-    (drawn,) = bundle.golden_drawn("reconstructor.onnx")
+    (drawn,) = bundle.golden_drawn(RECONSTRUCTOR)
     (pair,) = pairs(bundle, "reconstructor", (8, 12))
     assert (pair.given == drawn.given[::2, ::2]).all()
     assert pair.wanted.shape == (8, 12, 3)

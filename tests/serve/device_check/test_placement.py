@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from export.bundle import TRANSLATOR
 from roadshift import Failure
 from serve.device_check.placement import from_events, placement
 from serve.runtime.engine import Engine

@@ -10,6 +10,7 @@ import pytest
 import roadshift
 import serve.device_check.verify
 from export.bundle import Golden, write_bundle
+from export.bundle.graphs import drawing_graphs
 from roadshift import Command, Failure, UserError
 from serve.device_check.verify import check_device
 from serve.runtime.engine import Engine
@@ -50,9 +51,9 @@ def changed(bundle, tmp_path, golden=None, **fields):
     }
     golden = golden or bundle.golden()
     drawn = {
-        how: [frame.image for frame in bundle.golden_drawn(graph)]
-        for graph, how in (("reconstructor.onnx", "rebuilt"), ("translator.onnx", "translated"))
-        if graph in bundle.files
+        graph.golden: [frame.image for frame in bundle.golden_drawn(graph)]
+        for graph in drawing_graphs()
+        if graph.file in bundle.files
     }
     bundle = replace(bundle, folder=tmp_path / "changed", **fields)
     return write_bundle(bundle, contents, golden, drawn)

@@ -42,7 +42,9 @@ def test_golden_images(bundle, tmp_path, kit):
 
 def test_which_graphs_draw(tiny, drawn, bundle, exact):
     assert image_graphs_of(tiny) == []
-    kinds = [[d.spec.kind for d in image_graphs_of(b, threads=1)] for b in (tiny, drawn, bundle, exact)]
+    kinds = [
+        [d.spec.kind for d in image_graphs_of(b, threads=1)] for b in (tiny, drawn, bundle, exact)
+    ]
     both = ["reconstructor", "translator"]
     assert kinds == [[], ["reconstructor"], ["translator"], both]
 

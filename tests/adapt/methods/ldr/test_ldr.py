@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 import roadshift
 from adapt import checkpoint, saved_state
 from adapt.evaluation.evaluate import logits_of
-from adapt.networks.translated import Translated
+from adapt.methods.ldr.config import RECIPES, Config
+from adapt.networks.segmentors.translated import Translated
 from adapt.stages.ablation import read_recipe
 from roadshift import UserError
 
@@ -220,7 +221,7 @@ def test_an_ablation_trains_scores_and_prints_its_rows(
 
 @pytest.mark.parametrize("name", ["table3", "table4", "table5", "table6"])
 def test_the_papers_tables_are_recipes(name: str) -> None:
-    recipe = read_recipe(name)
+    recipe = read_recipe(name, RECIPES, Config)
     assert name[-1] in recipe.title
     assert len(recipe.rows) == {"3": 3, "4": 5, "5": 2, "6": 4}[name[-1]]
 
@@ -238,11 +239,11 @@ def test_a_recipes_mistakes_are_named(tmp_path: Path, row: str, sentence: str) -
     path = tmp_path / "mine.toml"
     path.write_text(f'title = "x"\n[rows.a]\n{row}\n')
     with pytest.raises(UserError, match=sentence):
-        read_recipe(str(path))
+        read_recipe(str(path), RECIPES, Config)
 
 
 def test_a_file_that_is_no_recipe_is_named(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text("rows = 3")
     with pytest.raises(UserError, match=r"mine\.toml is no recipe"):
-        read_recipe(str(path))
+        read_recipe(str(path), RECIPES, Config)

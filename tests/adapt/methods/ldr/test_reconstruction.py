@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from adapt import saved_state
 from adapt.data.batches import Batch
-from adapt.methods.ldr.joint import Joint, Segmentation
-from adapt.methods.ldr.reconstruction import Config, Pretraining, Rebuilder, near_one_hot, one_hot
+from adapt.methods.ldr.joint import Config, Joint, Segmentation
+from adapt.methods.ldr.reconstruction import Pretraining, Rebuilder, near_one_hot, one_hot
 from adapt.networks.patch_discriminator import Judged, Pyramid
 from adapt.networks.segmentor import Segmented
 

@@ -65,9 +65,10 @@ class DeepLabV2ResNet101(Segmentor):
         self.head = SummedASPP(2048, classes, dilations)
 
     def forward(self, x: Float[Tensor, "n 3 h w"]) -> Segmented:
-        """RGB in [0, 1] -> logits of both heads."""
+        """RGB in [0, 1] -> logits of both heads, the backbone's last features."""
         third = self.backbone[:-1](self.normalise(x))
-        return Segmented(self.head(self.backbone[-1](third)), self.aux(third))
+        fourth = self.backbone[-1](third)
+        return Segmented(self.head(fourth), self.aux(third), fourth)
 
 
 def _stages() -> nn.Sequential:

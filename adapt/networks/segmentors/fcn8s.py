@@ -79,7 +79,7 @@ class FCN8sVGG16(Segmentor):
         self.twice, self.eight_times = BilinearUpsample(2), BilinearUpsample(8)
 
     def forward(self, x: Float[Tensor, "n 3 h w"]) -> Segmented:
-        """RGB in [0, 1] -> logits of both heads."""
+        """RGB in [0, 1] -> logits of both heads, the backbone's last features."""
         features = self.backbone.features
         pool3 = features[:POOL3](self.normalise(x))
         pool4 = features[POOL3:POOL4](pool3)
@@ -90,7 +90,7 @@ class FCN8sVGG16(Segmentor):
         deep = deep + _crop(score3, 9, deep)
         logits = _crop(self.eight_times(deep), 31, x)
         # Cell j of pool4 lies around pixel 16 j - 91.5: the sixth is the first on the image.
-        return Segmented(logits, _crop(score4, 6, x[..., ::16, ::16]))
+        return Segmented(logits, _crop(score4, 6, x[..., ::16, ::16]), fc7)
 
     def translate(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """fc6 and fc7 of ImageNet's classifier become a 7x7 and a 1x1 convolution."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from adapt.networks.pidnet_parts import (
+from adapt.networks.segmentor import Normalise, Recipe, Segmented, Segmentor
+from adapt.networks.segmentors.pidnet_parts import (
     PAPPM,
     BasicBlock,
     Bottleneck,
@@ -20,7 +21,6 @@ from adapt.networks.pidnet_parts import (
     resize,
     stage,
 )
-from adapt.networks.segmentor import Normalise, Recipe, Segmented, Segmentor
 from roadshift import UserError
 
 
@@ -55,14 +55,14 @@ class PIDNetS(Segmentor):
             he_init(module)
 
     def forward(self, x: Float[Tensor, "n 3 h w"]) -> Segmented:
-        """RGB in [0, 1] -> logits of both heads."""
+        """RGB in [0, 1] -> logits of both heads, the backbone's last features."""
         if self.backbone.spp.scale4.training and x.shape[0] == 1:
             raise UserError(
                 "pidnet_s was given one image at a time and cannot train its batch norm on that; "
                 "pass `--batch 2` or more"
             )
         fused, p = self.backbone(self.normalise(x))
-        return Segmented(self.head(fused), self.aux(p))
+        return Segmented(self.head(fused), self.aux(p), fused)
 
 
 class PIDNetBranches(nn.Module):

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from adapt.networks import SEGMENTORS, build
-from adapt.networks.deeplab_v2 import DeepLabV2ResNet101, SummedASPP
-from adapt.networks.fcn8s import BilinearUpsample, FCN8sVGG16, VGGTrunk
-from adapt.networks.lraspp import LRASPPMobileNetV2
-from adapt.networks.pidnet import PIDNetS
-from adapt.networks.segmentor import Normalise, Segmentor
+from adapt.networks.segmentor import Normalise, Segmented, Segmentor
+from adapt.networks.segmentors.deeplab_v2 import DeepLabV2ResNet101, SummedASPP
+from adapt.networks.segmentors.fcn8s import BilinearUpsample, FCN8sVGG16, VGGTrunk
+from adapt.networks.segmentors.lraspp import LRASPPMobileNetV2
+from adapt.networks.segmentors.pidnet import PIDNetS
 from roadshift import UserError
 
 
@@ -28,12 +28,27 @@ def ceil(n: int, stride: int) -> int:
 @pytest.mark.parametrize("size", [(32, 64), (128, 256), (97, 203)])
 @pytest.mark.parametrize("name", SEGMENTORS)
 def test_logits_have_the_promised_strides(name: str, size: tuple[int, int]) -> None:
-    logits, aux = on_meta(name)(torch.empty(2, 3, *size, device="meta"))
+    logits, aux = on_meta(name)(torch.empty(2, 3, *size, device="meta")).heads
     strides = {"fcn8s_vgg16": (1, 16), "lraspp_mobilenet_v2": (8, 16)}.get(name, (8, 8))
     extra = [name.startswith("deeplab") and n % 8 == 0 for n in size]
     for output, stride in zip((logits, aux), strides, strict=True):
         hs, ws = (ceil(n, stride) + e for n, e in zip(size, extra, strict=True))
         assert output.shape == (2, 5, hs, ws)
+
+
+@pytest.mark.parametrize("name", SEGMENTORS)
+def test_the_last_features_of_the_backbone_come_with_the_logits(name: str) -> None:
+    features = on_meta(name)(torch.empty(2, 3, 64, 128, device="meta")).features
+    channels = {"fcn8s_vgg16": 4096, "lraspp_mobilenet_v2": 1280, "pidnet_s": 128}.get(name, 2048)
+    assert features.shape[:2] == (2, channels)
+    assert features.ndim == 4
+
+
+def test_a_network_need_not_give_features() -> None:
+    z = torch.zeros(1, 2, 3, 4)
+    answer = Segmented(z, z)
+    assert answer.heads == (z, z)
+    assert answer.features.numel() == 0
 
 
 @pytest.mark.parametrize("name", SEGMENTORS)
@@ -72,7 +87,7 @@ def test_parameter_counts(name: str, published: float) -> None:
 def test_every_parameter_gets_a_gradient(name: str) -> None:
     torch.manual_seed(0)
     net = build(name, 5)
-    logits, aux = net(torch.rand(2, 3, 64, 96))
+    logits, aux = net(torch.rand(2, 3, 64, 96)).heads
     (logits.square().sum() + aux.square().sum()).backward()
     assert [n for n, p in net.named_parameters() if p.grad is None or not p.grad.any()] == []
 
@@ -176,7 +191,7 @@ def test_fcn_starts_at_zero_scores_and_trains_no_deconvolution() -> None:
 def without_trunk(trunk: Callable[[float], nn.Module]) -> FCN8sVGG16:
     """A real FCN-8s around another trunk, VGG's being 537 MB."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("adapt.networks.fcn8s.VGGTrunk", trunk)
+        patch.setattr("adapt.networks.segmentors.fcn8s.VGGTrunk", trunk)
         return FCN8sVGG16(1)
 
 
@@ -188,7 +203,7 @@ def test_fcn_logits_lie_where_the_pixels_are() -> None:
     net.normalise = nn.Identity()
     x = torch.zeros(1, 3, 128, 192)
     x[..., 60:68, 92:100] = 1.0
-    logits, aux = net(x)
+    logits, aux = net(x).heads
     for output, tolerance in ((logits, 4.0), (aux, 4.0)):
         mass = output.detach()[0, 0] / output.sum().item()
         scale = 128 / mass.shape[0]

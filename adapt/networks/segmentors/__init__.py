@@ -1,0 +1,1 @@
+"""Segmentation networks: one a file, with its source, numbers and pretrained weights."""
