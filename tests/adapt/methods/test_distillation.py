@@ -15,13 +15,14 @@ from torch import Tensor, nn
 import roadshift
 from adapt import checkpoint, saved_state
 from adapt.checkpoint import RunInfo
-from adapt.data import datasets
+from adapt.data import cities, datasets
 from adapt.data.batches import Batch
 from adapt.data.classes import palette_of
 from adapt.methods.distillation.distillation import Config, Distillation, soft_cross_entropy
 from adapt.networks import Segmented, Segmentor, build
 from adapt.networks.image_generator import Translator
 from adapt.run import Run
+from adapt.stages import train
 
 EMPTY = torch.empty(0, dtype=torch.uint8)
 SMALL = {
@@ -169,7 +170,8 @@ def test_the_student_is_a_run_like_any_other(
     with monkeypatch.context() as patched:
         for name in ("labelled", "open_labels", "find_labels"):
             patched.setattr(datasets, name, door)
-        patched.setattr("adapt.stages.train.labelled", door)
+        for module in (cities, train):  # imported above: as they are without the doors
+            patched.setattr(module, "labelled", door)
         assert distil(teacher, tmp_path / "student", "--steps", "2") == 0
     assert "roadshift compare" in capfd.readouterr().out
     assert (teacher / "last.safetensors").read_bytes() == weights
