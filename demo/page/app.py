@@ -1,6 +1,6 @@
 """The demo page: a street image in, its classes as an overlay, their shares, the confidence.
 
-Of a bundle with a reconstructor also the image redrawn from the labels (demo/rebuilding.py).
+Of a bundle with a reconstructor also the image redrawn from the labels (reconstruction_tab.py).
 """
 
 from __future__ import annotations

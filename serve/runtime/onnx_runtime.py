@@ -39,7 +39,7 @@ class Runtime:
     ) -> Any:
         """A session of the ONNX file's content `graph`; `what` it is, for people.
 
-        `capture` makes a CUDA graph of it, see `serve.providers.chain`; with `profile` the session
+        `capture` makes a CUDA graph of it, see `providers.chain`; with `profile` the session
         writes how long each node takes to a file that begins with that path. Raises Failure when
         the graph does not load, or the provider does not start.
         """
