@@ -19,6 +19,7 @@ from adapt.networks import build
 from adapt.networks.image_generator import Reconstructor, Translator
 from adapt.networks.segmentors.translated import Translated
 from adapt.run import Run
+from adapt.stages.claim import claim
 from adapt.stages.made import begin_making, is_made, mark_made
 from adapt.stages.runner import Making, Stages
 from adapt.stages.translated_images import Drawing, translated_images
@@ -173,3 +174,12 @@ def test_a_newer_format_says_what_to_do(tmp_path: Path) -> None:
     saved_state.save(tmp_path / "last.safetensors", {}, 1)
     with pytest.raises(UserError, match="unknown kind of network 'net'"):
         checkpoint.read(tmp_path)
+
+
+def test_a_run_that_did_not_know_a_setting_is_resumed_with_its_default(tmp_path: Path) -> None:
+    old = replace(INFO, settings={"lr": 0.1})
+    checkpoint.write_info(tmp_path, old)
+    saved_state.save(tmp_path / "last.safetensors", {}, 1)
+    claim(tmp_path, replace(old, settings={"lr": 0.1, "sample_rare": False}))
+    with pytest.raises(UserError, match="sample_rare is False there and True here"):
+        claim(tmp_path, replace(old, settings={"lr": 0.1, "sample_rare": True}))

@@ -2,7 +2,6 @@
 
 import pytest
 
-from export.bundle import graphs
 from export.bundle.graphs import GRAPHS, GraphSpec, drawing_graphs, segmentor_file
 from export.export_graphs import DRAWINGS
 from roadshift import UserError
@@ -23,11 +22,6 @@ def test_names_follow_from_the_row() -> None:
     assert (DEPTH.file, DEPTH.output) == ("depth.onnx", "metres")
     assert DEPTH.served_name("city") == "city-depth"
     assert DEPTH.takes == "images"
-
-
-def test_a_row_is_known_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(graphs.GRAPHS, "depth", DEPTH)
-    assert DEPTH in drawing_graphs()
 
 
 def test_precisions_name_their_files() -> None:
