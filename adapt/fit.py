@@ -113,9 +113,10 @@ def _rate(method: Method) -> float:
 def _next(source: Iterator[Batch]) -> Batch:
     try:
         return next(source)
-    except UserError as error:
+    except (UserError, Failure) as error:
         # A loader process hands its error over with a traceback in front of the sentence.
-        raise UserError(str(error).rpartition("UserError: ")[2].strip()) from None
+        kind = type(error)
+        raise kind(str(error).rpartition(f"{kind.__name__}: ")[2].strip()) from None
 
 
 def _check_finite(losses: Losses, step: int, run: Run) -> None:

@@ -19,7 +19,7 @@ LEARNING_FIELDS = frozenset(
 )
 """What a network learns with."""
 MACHINE_FIELDS = frozenset(
-    {"out", "precision", "device", "devices", "threads", "workers", "compile"}
+    {"out", "precision", "device", "devices", "threads", "workers", "cache", "compile"}
     | {"log_every", "save_every", "picture_every", "strict"}
 )
 """What leaves the result as it is, but for rounding."""
@@ -77,6 +77,8 @@ class Run:
     """CPU threads of each process; 0 for all cores"""
     workers: int = 1
     """processes that load images"""
+    cache: str = ""
+    """keep decoded images: memory (of each worker), or a folder that runs may share"""
     compile: bool = False
     log_every: int = 20
     save_every: int = 200
