@@ -97,8 +97,9 @@ def picture(
     with torch.random.fork_rng():
         shown = lessons_shown(method, batch.to(device), palette)
     below = segmented(method.segmentor, target, Views(size=parse_size(run.size, "size")), palette)
-    width = min(shown.shape[1], below.shape[1])
-    return np.concatenate([shown[:, :width], below[:, :width]])
+    width = max(shown.shape[1], below.shape[1])
+    wide = [np.pad(x, ((0, 0), (0, width - x.shape[1]), (0, 0))) for x in (shown, below)]
+    return np.concatenate(wide)
 
 
 def lessons_shown(method: SelfTraining, batch: Batch, palette: Palette) -> Picture:
