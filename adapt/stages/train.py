@@ -17,6 +17,7 @@ from adapt.run import Run, parse_size
 from adapt.stages.claim import describe, fingerprints
 from adapt.stages.progress_pictures import segmented
 from adapt.stages.runner import Stages, Training, decided_by
+from adapt.stages.signals import signals
 
 
 def train(
@@ -46,6 +47,7 @@ def train(
         draws=lambda: make_draws(run, source, target, cities=cities),
         begin=lambda method: init_segmentor(method.segmentor, run.weights),
         picture=lambda method: segmented(method.segmentor, target, views, source.palette),
+        signals=lambda method: signals([method.segmentor], target, views.size),
         select=None
         if scored is None
         else lambda method: evaluate(method.segmentor, scored, views).miou,

@@ -20,6 +20,7 @@ from adapt.run import Run, parse_size, uncoloured
 from adapt.stages.claim import describe
 from adapt.stages.progress_pictures import segmented
 from adapt.stages.runner import Stages, Training, decided_by
+from adapt.stages.signals import signals
 from roadshift import UserError
 
 
@@ -56,6 +57,7 @@ def distill(teacher: Path, config: Config, run: Run) -> bool:
         draws=lambda: make_draws(uncoloured(run), None, target),
         begin=lambda method: init_segmentor(method.segmentor, run.weights),
         picture=lambda method: segmented(method.segmentor, target, views, taught.palette),
+        signals=lambda method: signals([method.segmentor, segmentor], target, views.size),
     )
     info = describe("distillation", settings, run, taught, made_of)
     return Stages(info, run, fabric, [stage]).run()

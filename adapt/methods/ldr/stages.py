@@ -28,6 +28,7 @@ from adapt.stages.claim import describe, fingerprints
 from adapt.stages.pseudo_labels import Labelling, label_files, pseudo_labels
 from adapt.stages.result import publish
 from adapt.stages.runner import Making, Stage, Stages, Training, decided_by
+from adapt.stages.signals import signals
 from adapt.stages.translated_images import (
     Drawing,
     translated,
@@ -177,6 +178,7 @@ class LabelDrivenReconstruction:
             picture=lambda method: pictures.reconstruction(
                 method.G, getattr(method, "M", None), self._target(), palette
             ),
+            signals=lambda method: signals([method.G], self._target(), self.size),
             publish=partial(self._publish, r),
         )
 

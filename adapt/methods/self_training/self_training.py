@@ -47,7 +47,7 @@ class Config:
     warm_up: int = 0
     """first steps, on the source alone"""
     ema: float = 0.99
-    """of the teacher that is kept in each step (at most 1 - 1 / (step + 1))"""
+    """of the teacher that is kept in each step, less in the first ones (1 - 1 / step)"""
     labels: Literal["balanced", "share", "fixed"] = "balanced"
     """weights and thresholds by class; DACS's share of confident pixels; those of --labels-from"""
     labels_from: tuple[str, ...] = ()
@@ -118,7 +118,8 @@ class SelfTraining:
         if self.imagenet is not None:
             losses["features"] = w.w_features * self._feature_distance(out_s, x_s, y_s)
         moved = self.game.play(G=torch.stack(list(losses.values())).sum())
-        follow(self.teacher, self.G, min(1 - 1 / (t + 1), w.ema))
+        since = t - w.warm_up  # until then the teacher is the student
+        follow(self.teacher, self.G, min(1 - 1 / (since + 2), w.ema) if since >= 0 else 0.0)
         return moved | {name: loss.detach() for name, loss in losses.items()}
 
     def lessons(self, batch: Batch) -> tuple[Opinion, Lesson]:

@@ -26,6 +26,7 @@ from adapt.stages.claim import describe, fingerprints
 from adapt.stages.progress_pictures import rows_of, segmented
 from adapt.stages.pseudo_labels import Labelling, label_files, pseudo_labels
 from adapt.stages.runner import Stage, Stages, Training, decided_by
+from adapt.stages.signals import signals
 from roadshift import UserError
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -77,6 +78,7 @@ def train_self_training(config: Config, run: Run, *, shared: Path | None = None)
         draws=draws,
         begin=begin,
         picture=lambda method: picture(method, draws(), run, target, source.palette),
+        signals=lambda method: signals([method.teacher, method.G], target, size),
     )
     made: list[Stage] = [pseudo_labels(LABELS, labelling, needs=())] if taught_by else []
     info = describe("self_training", settings, run, source, made_of)
