@@ -40,6 +40,9 @@ ORDER = {
     "demo": ["cli quickstart", "page", "bundle_facts", "html_parts"],
 }
 MOST = 14
+# Only a folder that carries requests may know how they travel.
+TRANSPORTS = {"starlette", "uvicorn", "grpc"}
+WITHOUT_TRANSPORT = ("models", "media", "runtime", "protocol")
 
 
 def modules(stage: str) -> Iterator[tuple[str, Path]]:
@@ -69,6 +72,19 @@ def test_no_import_runs_against_the_order(stage: str) -> None:
             other = rest.split(".")[0]
             if of == stage and other in rank and other != part and rank[other] <= rank[part]:
                 wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("part", WITHOUT_TRANSPORT)
+def test_what_answers_knows_no_transport(part: str) -> None:
+    paths = sorted((ROOT / "serve" / part).rglob("*.py"))
+    assert paths
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in paths
+        for name in imported(path)
+        if name.split(".")[0] in TRANSPORTS
+    ]
     assert wrong == []
 
 

@@ -42,7 +42,9 @@ async def segment(service: Service, request: Request) -> Response:
         decoded = time.perf_counter()
         wanted = "confidence" if options.answer == "confidence" else "labels"
         deadline = deadline_of(arrived, options.timeout)
-        outputs = await service.run(service.segmentor, request, image[None], [wanted], deadline)
+        outputs = await service.run(
+            service.segmentor, image[None], [wanted], deadline, request.is_disconnected
+        )
         times = {
             "decode_ms": round(1e3 * (decoded - received), 3),
             "engine_ms": round(1e3 * (time.perf_counter() - decoded), 3),
