@@ -39,6 +39,14 @@ ORDER = {
     ],
     "demo": ["cli quickstart", "page", "bundle_facts", "html_parts"],
 }
+# What a stage may import of another, without exception: the stages meet on disk, so who reads a
+# bundle knows its format alone, and the quickstart calls the others as commands.
+READS = {
+    "adapt": (),
+    "export": ("adapt", "serve"),
+    "serve": ("export.bundle",),
+    "demo": ("export.bundle", "serve"),
+}
 MOST = 14
 # Only a folder that carries requests may know how they travel.
 TRANSPORTS = {"starlette", "uvicorn", "grpc"}
@@ -72,6 +80,18 @@ def test_no_import_runs_against_the_order(stage: str) -> None:
             other = rest.split(".")[0]
             if of == stage and other in rank and other != part and rank[other] <= rank[part]:
                 wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("stage", ORDER)
+def test_a_stage_imports_of_another_only_what_it_reads(stage: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sorted((ROOT / stage).rglob("*.py"))
+        for name in imported(path)
+        if name.split(".")[0] in ORDER.keys() - {stage}
+        and not any(f"{name}.".startswith(f"{read}.") for read in READS[stage])
+    ]
     assert wrong == []
 
 
