@@ -22,7 +22,7 @@ from export.verification import images
 from export.verification.images import Redrawing
 from export.verification.reference import Subject, golden_frames
 from export.verification.segmentor import OnnxRuntime
-from roadshift import UserError
+from roadshift import UserError, hxw
 
 DRAWINGS = (reconstructor.of_run, translator.of_run)
 """What makes the graphs that draw of a run, in the order of the table in export.bundle.graphs."""
@@ -111,6 +111,6 @@ def _native(frames: Frames, smallest: Size) -> None:
     size = frames.read(0).size
     if size[0] < smallest[0] or size[1] < smallest[1]:
         raise UserError(
-            f"the frames of {frames.spec} are {size[0]}x{size[1]} and this network takes them from "
-            f"{smallest[0]}x{smallest[1]} on: give --frames with larger ones, or --size HxW"
+            f"the frames of {frames.spec} are {hxw(size)} and this network takes them from "
+            f"{hxw(smallest)} on: give --frames with larger ones, or --size HxW"
         )

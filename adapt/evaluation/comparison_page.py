@@ -15,11 +15,10 @@ from jaxtyping import UInt8
 from rich.table import Table
 from rich.text import Text
 
-from adapt.data.images import by
 from adapt.evaluation.compare import Comparison
 from adapt.evaluation.cost import FORWARDS
 from adapt.pictures.overlay import png
-from roadshift import replacing
+from roadshift import hxw, replacing
 
 CSS = """
 :root { color-scheme: light dark; --line: #d8dee8; --ink: #1d2733; --paper: #fff; --soft: #5b6777; }
@@ -88,7 +87,7 @@ def notes(comparison: Comparison) -> list[str]:
         f"Each run's last checkpoint on the {_images(c)} of {c.data}: IoU in percent at the "
         f"labels' own size, over the pixels of the {len(c.classes)} classes compared.",
         *left_out,
-        f"Cost: one frame of {by(c.frame)} through the whole deployed function (resizing, a "
+        f"Cost: one frame of {hxw(c.frame)} through the whole deployed function (resizing, a "
         "translator where the method has one, the network without its auxiliary head), in torch "
         "and float32. GFLOPs are those of convolutions and matrix products, a multiply-add "
         f"counted as two; milliseconds are the median of {FORWARDS} forwards on {c.device} "
@@ -132,7 +131,7 @@ def _summary(comparison: Comparison) -> str:
     heads += "".join(f'<th class="number">{html.escape(m.name)}</th>' for m in measures)
     rows = [f"<tr>{heads}</tr>"]
     for k, run in enumerate(comparison.runs):
-        size = by(run.size) if run.size else "the frame's"
+        size = hxw(run.size) if run.size else "the frame's"
         facts = (run.name, run.method, run.network, run.steps, size)
         cells = "".join(f"<td>{html.escape(str(fact))}</td>" for fact in facts)
         cells += "".join(_number(m.values[k], m.best[k]) for m in measures)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
-from roadshift import Failure, UserError
+from roadshift import Failure, UserError, hxw
 
 OPSET = 18  # newer Resize and ArgMax run on the CPU in CUDA builds of ONNX Runtime
 TRACED = (176, 304)  # nobody's camera: every size that is checked later is another one
@@ -61,8 +61,8 @@ def check_size(size: Size | None, smallest: Size, what: str) -> None:
     """Raises UserError for a fixed `size` below the smallest that `what` takes."""
     if size is not None and (size[0] < smallest[0] or size[1] < smallest[1]):
         raise UserError(
-            f"--size is {size[0]}x{size[1]} and this {what} takes frames from "
-            f"{smallest[0]}x{smallest[1]} on: give a larger size"
+            f"--size is {hxw(size)} and this {what} takes frames from "
+            f"{hxw(smallest)} on: give a larger size"
         )
 
 

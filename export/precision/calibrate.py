@@ -27,9 +27,9 @@ from onnxruntime.quantization.calibrate import HistogramCollector
 
 from export.precision.graph_index import Flow, prepared
 from export.precision.int8_nodes import sites
-from export.precision.partial_session import Pixels, Session, times
+from export.precision.partial_session import Pixels, Session
 from export.precision.ranges import FORMAT, Method, Ranges, read_ranges, write_ranges
-from roadshift import Failure, UserError
+from roadshift import Failure, UserError, hxw
 
 Histogram = NDArray[np.int64]
 BINS = {"entropy": 1024, "percentile": 4096}
@@ -86,10 +86,10 @@ def _fingerprint(
             )
         fits = [axis.dim_value in (0, n) for axis, n in zip(axes[1:], frame.shape, strict=False)]
         if not all(fits):
-            right = "x".join(str(axis.dim_value) for axis in axes[1:3])
+            right = hxw([axis.dim_value for axis in axes[1:3]])
             raise UserError(
-                f"calibration frame {count} is {times(frame)} and the graph takes {right}: give "
-                "frames of that size"
+                f"calibration frame {count} is {hxw(frame.shape[:2])} and the graph takes "
+                f"{right}: give frames of that size"
             )
         digest.update(f"{frame.shape}".encode() + np.ascontiguousarray(frame).tobytes())
         count += 1

@@ -12,7 +12,7 @@ import numpy as np
 from export.frames import Pixels, Size
 from export.graph.image_graph import ImageModule
 from export.verification.cpu_session import Session
-from roadshift import Failure
+from roadshift import Failure, hxw
 
 MAX_OFF_SHARE = 1e-3
 """Of the values, off by more than one level: rounding moves a value by one level at most."""
@@ -39,7 +39,7 @@ class DrawnCheck:
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why the graph is not the network, in words with numbers; empty when it is."""
-        at = f"at {self.size[0]}x{self.size[1]} the {self.name}'s images"
+        at = f"at {hxw(self.size)} the {self.name}'s images"
         wrong: list[str] = []
         if self.off_share > MAX_OFF_SHARE:
             wrong.append(

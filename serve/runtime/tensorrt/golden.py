@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from export.bundle import Bundle
 from export.bundle.graphs import GRAPHS
-from roadshift import Failure
+from roadshift import Failure, hxw
 from serve.runtime.image_graphs import psnr
 from serve.runtime.rewrites.prune import prune
 
@@ -100,7 +100,7 @@ class _Reference:
             import onnxruntime as ort  # noqa: PLC0415 - only for frames of another size
         except ImportError as error:
             raise Failure(
-                f"the golden frames of bundle {bundle.folder} are not of {size[0]}x{size[1]}, so "
+                f"the golden frames of bundle {bundle.folder} are not of {hxw(size)}, so "
                 "the wanted labels must be computed, and ONNX Runtime is not installed: "
                 "pip install onnxruntime, or give the frames' own size with --size"
             ) from error
