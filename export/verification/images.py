@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
@@ -13,6 +12,7 @@ from export.frames import Pixels, Size
 from export.graph.image_graph import ImageModule
 from export.verification.cpu_session import Session
 from roadshift import Failure, hxw
+from serve.runtime.psnr import psnr_of_error
 
 MAX_OFF_SHARE = 1e-3
 """Of the values, off by more than one level: rounding moves a value by one level at most."""
@@ -87,6 +87,11 @@ class _Sums:
     most: int = 0
     squares: float = 0.0
 
+    @property
+    def psnr(self) -> float | None:
+        """In decibels; None where nothing differs."""
+        return psnr_of_error(self.squares / self.values) if self.squares else None
+
 
 @dataclass
 class Redrawing:
@@ -119,7 +124,7 @@ class Redrawing:
         sums = _Sums()
         for one, image in zip(given, drawn, strict=True):
             _add(sums, image[None], self.runner(one[None]))
-        self.golden_psnr = _psnr(sums)
+        self.golden_psnr = sums.psnr
         return drawn
 
     @property
@@ -132,7 +137,7 @@ class Redrawing:
                 pictures=sums.pictures,
                 off_share=sums.off / sums.values,
                 off_most=sums.most,
-                psnr=_psnr(sums),
+                psnr=sums.psnr,
             )
             for size, sums in self.sums.items()
         )
@@ -167,8 +172,3 @@ def _add(sums: _Sums, wanted: Pixels, found: Pixels) -> None:
     sums.off += int((off > 1).sum())
     sums.most = max(sums.most, int(off.max()))
     sums.squares += float(np.square(off, dtype=np.float64).sum())
-
-
-def _psnr(sums: _Sums) -> float | None:
-    """Peak signal to noise ratio in decibels; None where nothing differs."""
-    return 10 * math.log10(255**2 * sums.values / sums.squares) if sums.squares else None

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from export.bundle import Bundle
 from export.bundle.graphs import GRAPHS
 from roadshift import Failure, hxw
-from serve.runtime.image_graphs import psnr
+from serve.runtime.psnr import psnr
 from serve.runtime.rewrites.prune import prune
 
 Pixels = NDArray[np.uint8]
