@@ -15,8 +15,8 @@ from export.frames import Frames, Pixels, Size
 from export.graph import image_graph, reconstructor, translator
 from export.graph.fold_normalisation import fold_normalisation
 from export.graph.image_graph import ImageModule
-from export.graph.onnx_file import describe
-from export.graph.segmentor import Deployed, check_graph, smallest_size, to_onnx
+from export.graph.onnx_file import describe, smallest_size
+from export.graph.segmentor import Deployed, check_graph, to_onnx
 from export.provenance import provenance
 from export.verification import images
 from export.verification.images import Redrawing
@@ -102,7 +102,8 @@ def _drawings(saved: SavedRun) -> list[ImageModule]:
 
 def _smallest(saved: SavedRun, drawings: Sequence[ImageModule]) -> Size:
     """The smallest (height, width) that all graphs take."""
-    sizes = [smallest_size(saved.segmentor, saved.info.work_size), *(d.smallest for d in drawings)]
+    own = smallest_size(saved.segmentor.min_size, saved.info.work_size)
+    sizes = [own, *(d.smallest for d in drawings)]
     return max(h for h, _ in sizes), max(w for _, w in sizes)
 
 

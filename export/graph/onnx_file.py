@@ -11,11 +11,11 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
+from export.frames import Size
 from roadshift import Failure, UserError, hxw
 
 OPSET = 18  # newer Resize and ArgMax run on the CPU in CUDA builds of ONNX Runtime
 TRACED = (176, 304)  # nobody's camera: every size that is checked later is another one
-Size: TypeAlias = tuple[int, int]
 Type: TypeAlias = tuple[int, tuple[int | str, ...]]
 """A tensor's element type, as ONNX numbers them, and its axes: a length, or a free one's name."""
 
@@ -55,6 +55,14 @@ def export_module(
 def describe(model: onnx.ModelProto, metadata: Mapping[str, Any]) -> None:
     """Puts JSON values into the file's properties."""
     onnx.helper.set_model_props(model, {key: json.dumps(v) for key, v in metadata.items()})
+
+
+def smallest_size(min_size: Size, work_size: Size | None) -> Size:
+    """Of the frames for which a graph is made: with a work size they are resized anyway.
+
+    `min_size` is the network's own (height, width).
+    """
+    return min_size if work_size is None else (16, 16)
 
 
 def check_size(size: Size | None, smallest: Size, what: str) -> None:

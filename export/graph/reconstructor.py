@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from adapt.checkpoint import SavedRun
 from adapt.networks.image_generator import Reconstructor
 from export.bundle.graphs import RECONSTRUCTOR
-from export.frames import Pixels
-from export.graph.image_graph import ImageModule, as_bytes, smallest_size
-from export.graph.onnx_file import Size
+from export.frames import Pixels, Size
+from export.graph.image_graph import ImageModule, as_bytes
+from export.graph.onnx_file import smallest_size
 
 
 class Rebuilding(nn.Module):

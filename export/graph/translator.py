@@ -12,8 +12,9 @@ from adapt.checkpoint import SavedRun
 from adapt.networks.image_generator import Translator
 from adapt.networks.segmentors.translated import Translated
 from export.bundle.graphs import TRANSLATOR
-from export.graph.image_graph import ImageModule, as_bytes, smallest_size
-from export.graph.onnx_file import Size
+from export.frames import Size
+from export.graph.image_graph import ImageModule, as_bytes
+from export.graph.onnx_file import smallest_size
 
 
 class Translating(nn.Module):
