@@ -19,8 +19,8 @@ LEARNING_FIELDS = frozenset(
 )
 """What a network learns with."""
 MACHINE_FIELDS = frozenset(
-    {"out", "precision", "device", "devices", "threads", "workers", "compile"}
-    | {"log_every", "save_every", "picture_every", "strict"}
+    {"out", "precision", "device", "devices", "threads", "workers", "cache", "compile"}
+    | {"log_every", "save_every", "picture_every", "keep_every", "strict"}
 )
 """What leaves the result as it is, but for rounding."""
 NEWER_FIELDS = frozenset({"sample_rare"})
@@ -77,10 +77,14 @@ class Run:
     """CPU threads of each process; 0 for all cores"""
     workers: int = 1
     """processes that load images"""
+    cache: str = ""
+    """keep decoded images: memory (of each worker), or a folder that runs may share"""
     compile: bool = False
     log_every: int = 20
     save_every: int = 200
     picture_every: int = 200
+    keep_every: int = 0
+    """also keep the networks of every so many steps, to score the curve; 0: the last alone"""
     strict: bool = False
     """stop at files that the scan found bad instead of leaving them out"""
     select_on: str = ""
@@ -91,6 +95,8 @@ class Run:
             if getattr(self, name) < 1:
                 flag = name.replace("_", "-")
                 raise UserError(f"--{flag} is {getattr(self, name)}; it must be at least 1")
+        if self.keep_every < 0:
+            raise UserError(f"--keep-every is {self.keep_every}; it must be 0 (none) or more")
         if self.batch % self.devices:
             raise UserError(
                 f"--batch {self.batch} does not divide among --devices {self.devices}; "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from adapt.data.augment import Augment
+from adapt.data.cache import Read, image_reader, label_reader
 from adapt.data.class_sampling import RareClasses
 from adapt.data.classes import IGNORE
 from adapt.data.datasets import LabelledImages
@@ -80,10 +81,28 @@ class Draws(Dataset[Batch]):
     augment_s: Augment
     augment_t: Augment
     seed: int
+    cache: str = ""
+    """where decoded images are kept: "", memory, or a folder"""
     strong: bool = False
     """target crops come twice: in their own colours, and changed"""
     rare: RareClasses | None = None
     """which source image is drawn, where that is not every one in turn"""
+
+    @cached_property
+    def _image_s(self) -> Read:
+        assert self.source
+        return image_reader(self.source.images, self.augment_s, self.cache)
+
+    @cached_property
+    def _label_s(self) -> Read:
+        assert self.source
+        return label_reader(self.source, self.augment_s, self.cache)
+
+    @cached_property
+    def _image_t(self) -> Read:
+        assert self.target
+        images = self.target.images if isinstance(self.target, PseudoLabelled) else self.target
+        return image_reader(images, self.augment_t, self.cache)
 
     def __getitem__(self, k: int) -> Batch:
         with torch.random.fork_rng(devices=[]):
@@ -94,7 +113,7 @@ class Draws(Dataset[Batch]):
         if self.source is None:
             return {"x_s": _NOTHING, "y_s": _NOTHING}
         i = self.rare.draw() if self.rare else _shuffled(len(self.source), self.seed, k)
-        x, y = self.augment_s(self.source.image(i), self.source.label(i))
+        x, y = self.augment_s(self._image_s(i), self._label_s(i))
         return {"x_s": _seen(x), "y_s": torch.from_numpy(y)}
 
     def _target(self, k: int) -> dict[str, Tensor]:
@@ -102,7 +121,7 @@ class Draws(Dataset[Batch]):
             return {"x_t": _NOTHING, "y_t": _NOTHING}
         j = _shuffled(len(self.target), self.seed + 1, k)
         maps = list(self.target.maps(j)) if isinstance(self.target, PseudoLabelled) else []
-        x, *drawn = self.augment_t(self.target.image(j), *maps, strong=self.strong)
+        x, *drawn = self.augment_t(self._image_t(j), *maps, strong=self.strong)
         found = {"x_t": _seen(x), "y_t": torch.full(x.shape[:2], IGNORE, dtype=torch.uint8)}
         names = ["y_t", "w_t"][: len(maps)]
         found |= {name: torch.from_numpy(m) for name, m in zip(names, drawn, strict=False)}
@@ -149,6 +168,7 @@ def make_draws(
         augment(source_size),
         augment(size),
         run.seed,
+        run.cache,
         strong,
         RareClasses.of(drawn) if run.sample_rare and drawn else None,
     )

@@ -33,10 +33,14 @@ class Images:
     def __len__(self) -> int:
         return len(self.names)
 
-    def image(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
-        """Image i as RGB, 0..255; UserError, naming the file, when it cannot be read."""
+    def image(self, i: int, least: tuple[int, int] | None = None) -> UInt8[np.ndarray, "h w 3"]:
+        """Image i as RGB, 0..255; UserError, naming the file, when it cannot be read.
+
+        With `least` a JPEG may come at a half, a quarter or an eighth of its size, not under this.
+        """
         name = self.names[i]
-        return _read(partial(self.source.image, name), self.source.where(name), self.spec)
+        read = partial(self.source.image, name, least)
+        return _read(read, self.source.where(name), self.spec)
 
     @cached_property
     def content(self) -> str:

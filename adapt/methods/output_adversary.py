@@ -89,6 +89,5 @@ class OutputAdversary:
         return z_s, z_t
 
     def _judged(self, D: OutputDiscriminator, z_s: Tensor, z_t: Tensor) -> tuple[Tensor, Tensor]:
-        """What D makes of the softmax of both halves."""
-        d_s, d_t = D(self.shown(torch.cat([z_s, z_t]).softmax(1))).chunk(2)
-        return d_s, d_t
+        """What D makes of the softmax of both; apart, so that G's loss goes back through one."""
+        return D(self.shown(z_s.softmax(1))), D(self.shown(z_t.softmax(1)))

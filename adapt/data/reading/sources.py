@@ -23,7 +23,9 @@ class ImageSource(Protocol):
     def where(self, name: str) -> str: ...
     def amount(self, name: str) -> int: ...
     def size(self, name: str) -> tuple[int, int]: ...
-    def image(self, name: str) -> UInt8[np.ndarray, "h w 3"]: ...
+    def image(self, name: str, least: tuple[int, int] | None = None) -> UInt8[np.ndarray, "h w 3"]:
+        """RGB; where that is cheaper, smaller than it is, but not under `least`."""
+        ...
 
 
 @runtime_checkable
@@ -49,8 +51,8 @@ class ImageFiles(NamedTuple):
     def size(self, name: str) -> tuple[int, int]:
         return image_size(self.folder / name)
 
-    def image(self, name: str) -> UInt8[np.ndarray, "h w 3"]:
-        return decode_image(self.folder / name)
+    def image(self, name: str, least: tuple[int, int] | None = None) -> UInt8[np.ndarray, "h w 3"]:
+        return decode_image(self.folder / name, least)
 
 
 class LabelFiles(NamedTuple):
@@ -83,7 +85,11 @@ class Toytown(NamedTuple):
     def size(self, name: str) -> tuple[int, int]:  # noqa: ARG002 - the protocol's
         return toytown.HEIGHT, toytown.WIDTH
 
-    def image(self, name: str) -> UInt8[np.ndarray, "h w 3"]:
+    def image(
+        self,
+        name: str,
+        least: tuple[int, int] | None = None,  # noqa: ARG002 - the protocol's
+    ) -> UInt8[np.ndarray, "h w 3"]:
         return _drawn(self.city, _seed(name))[0].copy()
 
 
