@@ -13,7 +13,7 @@ import numpy as np
 from adapt.data.datasets import has_labels, open_images, open_labels
 from adapt.data.images import Images, LabelledImages
 from adapt.data.reading.decode import Unreadable
-from adapt.data.reading.spec import parse
+from adapt.data.reading.parse import parse
 from adapt.data.scan_report import Problem, ScanReport, Size, cache_path, write_report
 from roadshift import hxw
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from adapt.data.classes import CLASS_SETS, IGNORE, VOID, Colour, canonical, palette_of
+from adapt.data.reading.spec import Spec
 from roadshift import UserError, unknown
 
 
@@ -30,6 +31,14 @@ def table_of_set(name: str) -> Table:
         raise unknown("class set", name, CLASS_SETS)
     names, palette = CLASS_SETS[name]
     return Table(dict(enumerate(names)), names, palette)
+
+
+def fixed_table(ids: dict[int, str], names: tuple[str, ...], spec: Spec) -> Table:
+    """The table of a kind whose ids are known; @SET leaves only the classes of that set."""
+    if not spec.classes:
+        return Table(ids, names, palette_of(names))
+    wanted = table_of_set(spec.classes)
+    return Table(ids, wanted.classes, wanted.palette)
 
 
 def read_classes(path: Path) -> Table:
