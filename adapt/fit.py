@@ -16,7 +16,8 @@ from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPriva
 from torch.optim import Optimizer
 
 from adapt import saved_state
-from adapt.data.batches import Batch, Draws, batches
+from adapt.data.drawing.batches import Batch, batches
+from adapt.data.drawing.draws import Draws
 from adapt.game import Losses
 from adapt.monitor import Monitor
 from adapt.optimizers import DECAYS

@@ -10,7 +10,7 @@ from roadshift import UserError
 
 DATA_FIELDS = frozenset(
     {"source", "target", "source_size", "size", "crop", "scale", "flip", "classes", "seed"}
-    | {"sample_rare"}
+    | {"sample_rare", "style", "style_space", "style_share", "style_beta"}
 )
 """What decides which crops are drawn, before their colours."""
 LEARNING_FIELDS = frozenset(
@@ -23,7 +23,7 @@ MACHINE_FIELDS = frozenset(
     | {"log_every", "save_every", "picture_every", "keep_every", "strict"}
 )
 """What leaves the result as it is, but for rounding."""
-NEWER_FIELDS = frozenset({"sample_rare"})
+NEWER_FIELDS = frozenset({"sample_rare", "style", "style_space", "style_share", "style_beta"})
 """What a run of format 2 did not say."""
 
 
@@ -61,6 +61,14 @@ class Run:
     flip: bool = True
     sample_rare: bool = False
     """draw source images by a class they hold, rare classes more often"""
+    style: Literal["", "statistics", "fourier"] = ""
+    """give source images a target image's colour statistics, or its low-frequency amplitudes"""
+    style_space: Literal["lab", "rgb"] = "lab"
+    """where the statistics are taken"""
+    style_share: float = 0.5
+    """of the source images that are restyled"""
+    style_beta: float = 0.01
+    """of the shorter side: the half width of the window of amplitudes"""
     optimizer: Literal["sgd", "adam", "adamw"] | None = None
     """the segmentor's; None for the network's own recipe"""
     lr: float | None = None
@@ -95,6 +103,11 @@ class Run:
             if getattr(self, name) < 1:
                 flag = name.replace("_", "-")
                 raise UserError(f"--{flag} is {getattr(self, name)}; it must be at least 1")
+        if not 0 <= self.style_share <= 1 or not 0 <= self.style_beta < 0.5:
+            raise UserError(
+                f"--style-share {self.style_share}, --style-beta {self.style_beta}: wanted a share "
+                "in 0..1 and a half width in 0..0.5"
+            )
         if self.keep_every < 0:
             raise UserError(f"--keep-every is {self.keep_every}; it must be 0 (none) or more")
         if self.batch % self.devices:

@@ -19,8 +19,8 @@ from pathlib import Path
 import cv2
 from deploy_setup import cpu
 
-from adapt.data.batches import Draws, make_draws
 from adapt.data.datasets import LabelledImages, labelled
+from adapt.data.drawing.draws import Draws, make_draws
 from adapt.data.reading.decode import decode_image
 from adapt.run import Run
 

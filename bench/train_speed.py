@@ -31,8 +31,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from adapt.data.batches import Batch, batches, make_draws
 from adapt.data.datasets import Images, LabelledImages, labelled, unlabelled
+from adapt.data.drawing.batches import Batch, batches
+from adapt.data.drawing.draws import make_draws
 from adapt.device import keep_freed_memory
 from adapt.losses import SOURCE, TARGET, cross_entropy, cross_entropy_to
 from adapt.methods.output_adversary import Config, OutputAdversary

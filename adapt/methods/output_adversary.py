@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from adapt.data.batches import Batch
+from adapt.data.drawing.batches import Batch
 from adapt.game import Game, Losses
 from adapt.losses import (
     ADVERSARIAL_LOSSES,

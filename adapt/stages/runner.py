@@ -21,7 +21,7 @@ from lightning.fabric import Fabric
 
 from adapt import saved_state
 from adapt.checkpoint import RunInfo
-from adapt.data.batches import Draws
+from adapt.data.drawing.draws import Draws
 from adapt.fit import Method, fit
 from adapt.monitor import Monitor
 from adapt.pictures.overlay import Picture

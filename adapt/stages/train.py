@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any, Protocol, runtime_checkable
 
-from adapt.data.batches import CITIES, make_draws
 from adapt.data.cities import open_cities
 from adapt.data.datasets import labelled
+from adapt.data.drawing.draws import CITIES, make_draws
 from adapt.device import make_fabric
 from adapt.evaluation.evaluate import Views, evaluate
 from adapt.fit import Method

@@ -9,8 +9,8 @@ import torch
 
 from adapt import checkpoint, saved_state
 from adapt.checkpoint import RunInfo
-from adapt.data.batches import make_draws
 from adapt.data.datasets import Images, unlabelled
+from adapt.data.drawing.draws import make_draws
 from adapt.device import make_fabric
 from adapt.evaluation.evaluate import Views
 from adapt.methods.distillation.distillation import Config, Distillation

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from adapt.data.batches import Batch
-from adapt.data.colours import Recolour
+from adapt.data.drawing.batches import Batch
+from adapt.data.drawing.colours import Recolour
 from adapt.game import Game, Losses
 from adapt.losses import SOURCE, TARGET, cross_entropy, cross_entropy_to
 from adapt.methods.ldr import reconstruction

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from adapt.data.batches import Batch, batches, make_draws
-from adapt.data.cache import InMemory
 from adapt.data.datasets import labelled, unlabelled
+from adapt.data.drawing.batches import Batch, batches
+from adapt.data.drawing.cache import InMemory
+from adapt.data.drawing.draws import make_draws
 from adapt.data.reading.decode import decode_image
 from adapt.run import Run
 from roadshift import Failure

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from adapt.data.augment import Augment, nearest_whole, resized_whole
+from adapt.data.drawing.augment import Augment, nearest_whole, resized_whole
 from adapt.data.images import Images, LabelledImages
 from roadshift import Failure, __version__, replacing
 

@@ -8,6 +8,7 @@ image's. Random numbers come from torch's global generator, in the order of torc
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from adapt.data.classes import IGNORE
-from adapt.data.colours import RecolourBytes
+from adapt.data.drawing.colours import RecolourBytes
 
 Picture = UInt8[np.ndarray, "h w 3"]
 Labels = UInt8[np.ndarray, "h w"]
@@ -52,14 +53,23 @@ class Augment:
     flip: bool = True
 
     def __call__(
-        self, image: Picture, *maps: Labels, strong: bool = False
+        self,
+        image: Picture,
+        *maps: Labels,
+        strong: bool = False,
+        restyle: Callable[[Picture], Picture] | None = None,
     ) -> tuple[UInt8[np.ndarray, "ch cw *c"], ...]:
-        """Crops of the image and of the maps (nearest pixel), with `strong` a changed one last."""
+        """Crops of the image and of the maps (nearest pixel), with `strong` a changed one last.
+
+        `restyle` changes the image's crop before its colours are.
+        """
         window = self._window((image.shape[0], image.shape[1]))
         crops = [self._placed(resized_part(image, window), window, 0)]
         crops += [self._placed(nearest_part(m, window), window, IGNORE) for m in maps]
         if float(torch.rand(1)) < (0.5 if self.flip else 0.0):
             crops = [np.ascontiguousarray(c[:, ::-1]) for c in crops]
+        if restyle:
+            crops[0] = restyle(crops[0])
         changed = RecolourBytes(self.colour_jitter, self.blur)(crops[0])
         return (*crops, changed) if strong else (changed, *crops[1:])
 
