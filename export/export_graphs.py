@@ -18,10 +18,9 @@ from export.graph.image_graph import ImageModule
 from export.graph.onnx_file import describe, smallest_size
 from export.graph.segmentor import Deployed, check_graph, to_onnx
 from export.provenance import provenance
-from export.verification import images
-from export.verification.images import Redrawing
+from export.verification.drawings import DrawingSession, Redrawing
 from export.verification.reference import Subject, golden_frames
-from export.verification.segmentor import OnnxRuntime
+from export.verification.segmentor import SegmentorSession
 from roadshift import UserError, hxw
 
 DRAWINGS = (reconstructor.of_run, translator.of_run)
@@ -46,7 +45,7 @@ class Exported:
     def route(self) -> str:
         """ "exact" where the logits are so much smaller than the frame that the shortcut pays."""
         image = self.golden[0].image
-        logits = OnnxRuntime(self.contents[SEGMENTOR.file])(image[None]).logits
+        logits = SegmentorSession(self.contents[SEGMENTOR.file])(image[None]).logits
         return "exact" if 4 * logits[0, 0].numel() <= image[..., 0].size else "dense"
 
 
@@ -74,7 +73,7 @@ def export_graphs(saved: SavedRun, frames: Frames, size: Size | None) -> Exporte
         drawing_model = image_graph.to_onnx(one, size)
         describe(drawing_model, about)
         contents[one.spec.file] = drawing_model.SerializeToString()
-        redrawing = Redrawing(one, images.OnnxRuntime(contents[one.spec.file], one))
+        redrawing = Redrawing(one, DrawingSession(contents[one.spec.file], one))
         drawn[one.spec.golden] = redrawing.golden([given(one, g.image, g.labels) for g in golden])
         redrawings.append(redrawing)
     return Exported(

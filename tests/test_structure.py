@@ -1,4 +1,7 @@
-"""The order of the folders: each may import only what stands below it; no folder grows too long."""
+"""The order of the folders: each may import only what stands below it; no folder grows too long.
+
+And a name means one thing: no class of one stage is a class or a type of another.
+"""
 
 import ast
 from collections.abc import Iterator
@@ -51,6 +54,8 @@ MOST = 14
 # Only a folder that carries requests may know how they travel.
 TRANSPORTS = {"starlette", "uvicorn", "grpc"}
 WITHOUT_TRANSPORT = ("models", "media", "runtime", "protocol")
+# A score is a score: mIoU and the classes' IoU in percent, as adapt writes and the report reads it.
+SAME_MEANING = {"Scores"}
 
 
 def modules(stage: str) -> Iterator[tuple[str, Path]]:
@@ -106,6 +111,34 @@ def test_what_answers_knows_no_transport(part: str) -> None:
         if name.split(".")[0] in TRANSPORTS
     ]
     assert wrong == []
+
+
+def types(stage: str) -> Iterator[tuple[str, bool]]:
+    """The public names of a stage's top-level classes and type aliases, and whether a class."""
+    for path in sorted((ROOT / stage).rglob("*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                yield node.name, True
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                for name in (target.id for target in targets if isinstance(target, ast.Name)):
+                    if name[0].isupper() and not name.isupper():
+                        yield name, False
+
+
+def test_a_class_is_called_like_no_type_of_another_stage() -> None:
+    found = {stage: list(types(stage)) for stage in ORDER}
+    classes = {s: {name for name, is_class in of if is_class} for s, of in found.items()}
+    assert all(classes.values())
+    twice = {
+        f"{name} of {stage} and of {other}"
+        for stage, names in classes.items()
+        for other, of in found.items()
+        if other != stage
+        for name in names & {name for name, _ in of}
+        if not name.startswith("_") and name not in SAME_MEANING
+    }
+    assert twice == set()
 
 
 @pytest.mark.parametrize("stage", ORDER)

@@ -14,7 +14,7 @@ from adapt.data.datasets import has_labels, open_images, open_labels
 from adapt.data.images import Images, LabelledImages
 from adapt.data.reading.decode import Unreadable
 from adapt.data.reading.parse import parse
-from adapt.data.scan_report import Problem, ScanReport, Size, cache_path, write_report
+from adapt.data.scan_report import Problem, ScanReport, SizeCount, cache_path, write_report
 from roadshift import hxw
 
 Wrong = list[tuple[str, str]]
@@ -38,14 +38,14 @@ def scan(text: str, tell: Callable[[int, int], None]) -> ScanReport:
     spec = parse(text)
     images = open_images(spec)
     pairs = open_labels(spec, images) if has_labels(spec, images) else None
-    sizes: dict[str, Size] = {}
+    sizes: dict[str, SizeCount] = {}
     ids: Counter[int] = Counter()
     problems: list[Problem] = []
     for done, finding in enumerate(_findings(images, pairs), 1):
         problems += finding.problems
         ids.update(finding.ids)
         if finding.size:
-            seen = sizes.get(hxw(finding.size), Size(0, finding.name))
+            seen = sizes.get(hxw(finding.size), SizeCount(0, finding.name))
             sizes[hxw(finding.size)] = seen._replace(images=seen.images + 1)
         tell(done, len(images))
     known = pairs.ids if pairs else {}

@@ -38,7 +38,7 @@ i { display: inline-block; width: 13px; height: 13px; border-radius: 3px; margin
 """
 
 
-class Measured(NamedTuple):
+class Measure(NamedTuple):
     """One measure of every run, for people, and whether no run has a better one."""
 
     name: str
@@ -151,7 +151,7 @@ def _classes(comparison: Comparison) -> str:
     return f"<table>{''.join(rows)}</table>"
 
 
-def _numbers(measure: Measured) -> str:
+def _numbers(measure: Measure) -> str:
     return "".join(map(_number, measure.values, measure.best))
 
 
@@ -159,16 +159,16 @@ def _number(value: str, best: bool) -> str:
     return f'<td class="number">{f"<b>{value}</b>" if best else value}</td>'
 
 
-def _ious(comparison: Comparison) -> list[Measured]:
+def _ious(comparison: Comparison) -> list[Measure]:
     runs = comparison.runs
     return [_measured(name, [r.iou[name] for r in runs], max) for name in comparison.classes]
 
 
-def _miou(comparison: Comparison) -> Measured:
+def _miou(comparison: Comparison) -> Measure:
     return _measured("mIoU %", [run.miou for run in comparison.runs], max)
 
 
-def _costs(comparison: Comparison) -> list[Measured]:
+def _costs(comparison: Comparison) -> list[Measure]:
     costs = [run.cost for run in comparison.runs]
     return [
         _measured("GFLOPs", [cost.gflops for cost in costs], min, 2),
@@ -182,9 +182,9 @@ def _measured(
     values: Sequence[float | None],
     best: Callable[[list[float]], float],
     places: int = 1,
-) -> Measured:
+) -> Measure:
     """Values that read the same are equally good; among one run there is no best."""
     texts = ["–" if v is None else f"{v:.{places}f}" for v in values]
     known = [v for v in values if v is not None]
     winner = f"{best(known):.{places}f}" if len(values) > 1 and known else ""
-    return Measured(name, texts, [text == winner for text in texts])
+    return Measure(name, texts, [text == winner for text in texts])

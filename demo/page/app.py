@@ -15,8 +15,8 @@ from gradio.blocks import Block
 from demo.bundle_facts import bundle_facts
 from demo.html_parts import legend, text
 from demo.page.components import picture, scale
-from demo.page.reconstruction_tab import Rebuilding
-from demo.page.segmentation import Pixels, Segmented, heat, painted, segment
+from demo.page.reconstruction_tab import ReconstructionTab
+from demo.page.segmentation import Pixels, SegmentedImage, heat, painted, segment
 from export.bundle import Bundle, Golden
 from roadshift import Failure, UserError
 from serve.limits import Limits
@@ -28,7 +28,7 @@ from serve.runtime.image_graphs import ImageGraph
 OPACITY = 60
 # Each open page keeps its last image on the server, for the opacity slider.
 MAX_PAGES = 32
-Values = dict[Block, Any]
+Changes = dict[Block, Any]
 """New values of components; the others stay as they are."""
 
 
@@ -44,7 +44,7 @@ class _Parts(NamedTuple):
     confidence: gr.Image
     note: gr.HTML
     tabs: gr.Tabs
-    rebuilding: Rebuilding | None
+    rebuilding: ReconstructionTab | None
 
     @property
     def of_an_image(self) -> list[Block]:
@@ -114,7 +114,7 @@ def _lay_out(bundle: Bundle, golden: list[Golden], reconstructor: ImageGraph | N
                 with gr.Tab("Confidence"):
                     confidence = picture("confidence")
                     gr.HTML(scale("0 % (a guess)", "100 % (sure)"))
-                rebuilding = Rebuilding(bundle, reconstructor) if reconstructor else None
+                rebuilding = ReconstructionTab(bundle, reconstructor) if reconstructor else None
             note = gr.HTML(elem_classes="rs-note", elem_id="note")
     with gr.Accordion("About this segmentor", open=False, elem_id="facts"):
         gr.HTML(bundle_facts(bundle))
@@ -129,19 +129,19 @@ class _Shower:
     def __init__(self, bundle: Bundle, engine: Engine, golden: list[Golden], parts: _Parts) -> None:
         self._bundle, self._engine, self._golden, self._parts = bundle, engine, golden, parts
 
-    def upload(self, data: bytes, opacity: float) -> Values:
+    def upload(self, data: bytes, opacity: float) -> Changes:
         return self._explained(lambda: decode(data, Limits().pixels), opacity)
 
-    def example(self, opacity: float, event: gr.SelectData) -> Values:
+    def example(self, opacity: float, event: gr.SelectData) -> Changes:
         return self.golden(int(event.index), opacity)
 
-    def golden(self, index: int, opacity: float) -> Values:
+    def golden(self, index: int, opacity: float) -> Changes:
         return self._explained(lambda: self._golden[index].image, opacity)
 
-    def repaint(self, shown: Segmented | None, opacity: float) -> Pixels | None:
+    def repaint(self, shown: SegmentedImage | None, opacity: float) -> Pixels | None:
         return None if shown is None else painted(shown, self._bundle, opacity / 100)
 
-    def _explained(self, image: Callable[[], Pixels], opacity: float) -> Values:
+    def _explained(self, image: Callable[[], Pixels], opacity: float) -> Changes:
         """Our own errors' sentences reach the person at the browser; the page stays as it was."""
         try:
             return self._all(segment(self._engine, self._bundle, image()), opacity)
@@ -149,7 +149,7 @@ class _Shower:
             gr.Warning(text(error), title="Not segmented", duration=20)
             return {self._parts.upload: None}
 
-    def _all(self, shown: Segmented, opacity: float) -> Values:
+    def _all(self, shown: SegmentedImage, opacity: float) -> Changes:
         shares = class_shares(shown.labels, self._bundle.classes)
         overlay = painted(shown, self._bundle, opacity / 100)
         colours = legend(shares, self._bundle.palette)

@@ -25,7 +25,7 @@ from roadshift import Failure
 OUTPUTS = tuple(SEGMENTOR.outputs)
 
 
-class Answer(NamedTuple):
+class SegmentorOutputs(NamedTuple):
     """What the graph answers; `logits` are those at low resolution, before upsampling."""
 
     labels: Tensor
@@ -47,7 +47,7 @@ class Deployed(nn.Module):
         self.align_corners = segmentor.align_corners
         self.smallest = smallest_size(segmentor.min_size, work_size)
 
-    def forward(self, image: Tensor) -> Answer:
+    def forward(self, image: Tensor) -> SegmentorOutputs:
         """RGB uint8 [n,h,w,3] -> labels and confidence, uint8 [n,h,w], and logits.
 
         The confidence is the largest softmax probability times 255, rounded.
@@ -57,7 +57,7 @@ class Deployed(nn.Module):
         full = interpolate(logits, size=size, mode="bilinear", align_corners=self.align_corners)
         # The same number as softmax(1).amax(1), in an eighth of the time under ONNX Runtime.
         confidence = 1 / (full - full.amax(1, keepdim=True)).exp().sum(1)
-        return Answer(
+        return SegmentorOutputs(
             full.argmax(1).to(torch.uint8), (confidence * 255).round().to(torch.uint8), logits
         )
 

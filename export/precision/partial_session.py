@@ -16,7 +16,7 @@ from roadshift import UserError, hxw
 Pixels = NDArray[np.uint8]
 
 
-class Session:
+class PartialSession:
     """The part of a graph that `outputs` need, with `nodes` behind it, under ONNX Runtime."""
 
     def __init__(

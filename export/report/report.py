@@ -18,7 +18,7 @@ from export.report.tables import (
     margin_blocks,
     points,
 )
-from export.verification.images import (
+from export.verification.drawings import (
     Redrawing,
 )
 from export.verification.segmentor import Verification

@@ -8,7 +8,7 @@ from export.precision.lower import Lowered
 from export.report.document import Block, Figure, Heading, Points, Table, Text
 from export.report.precision_curve import curve
 from export.verification.comparison import SizeCheck
-from export.verification.images import (
+from export.verification.drawings import (
     DEVICE_PSNR,
     MAX_OFF,
     MAX_OFF_SHARE,

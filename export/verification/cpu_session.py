@@ -12,7 +12,7 @@ from export.frames import Pixels
 from roadshift import Failure, hxw
 
 
-class Session:
+class CpuSession:
     """An exported graph under ONNX Runtime on the CPU, with torch's number of threads."""
 
     name = f"onnxruntime {onnxruntime.__version__}, CPU"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from roadshift import UserError
 from serve.limits import Limits, Refusal
 from serve.models.admission import Admission, Tallies
-from serve.models.spec import ModelSpec, model_spec
+from serve.models.model_spec import ModelSpec, model_spec
 from serve.runtime.engine import Engine
 from serve.runtime.graph import Graph
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from adapt.data.reading.classes_file import Table
+from adapt.data.reading.classes_file import ClassTable
 from adapt.data.reading.sources import ImageSource, LabelSource
 from adapt.data.reading.spec import Spec
 
@@ -49,6 +49,6 @@ class Layout(Protocol):
         """Those of these images, which may be none."""
         ...
 
-    def class_table(self, spec: Spec) -> Table | None:
+    def class_table(self, spec: Spec) -> ClassTable | None:
         """What the ids mean; None where nothing says it. UserError for a bad @CLASSES."""
         ...

@@ -16,7 +16,7 @@ from adapt.data.classes import (
     GTA5_IDS,
     SYNTHIA_IDS,
 )
-from adapt.data.reading.classes_file import Table, fixed_table, read_classes, table_of_set
+from adapt.data.reading.classes_file import ClassTable, fixed_table, read_classes, table_of_set
 from adapt.data.reading.folders import IMAGES, LABELS, files_in, folders_in, listed, must_exist
 from adapt.data.reading.layout import FoundImages, FoundLabels, Layout
 from adapt.data.reading.sources import ImageFiles, LabelFiles
@@ -30,7 +30,7 @@ class FolderLayout(NamedTuple):
 
     images: Callable[[Spec], Path]
     labels: Callable[[Spec], Path]
-    table: Callable[[Spec], Table | None]
+    table: Callable[[Spec], ClassTable | None]
     label_stem: Callable[[str], str] = str
     last_channel: bool = False
     example: str = "/path/to/the/data"
@@ -57,7 +57,7 @@ class FolderLayout(NamedTuple):
         source = LabelFiles(folder, files, self.last_channel)
         return FoundLabels(str(folder), tuple(files), source, f"{wanted[names[0]]}.png")
 
-    def class_table(self, spec: Spec) -> Table | None:
+    def class_table(self, spec: Spec) -> ClassTable | None:
         """What the ids mean; None for a folder that does not say. UserError for a bad @CLASSES."""
         return self.table(spec)
 
@@ -72,7 +72,7 @@ def find_labels(spec: Spec, names: tuple[str, ...]) -> FoundLabels:
     return LAYOUTS[spec.kind].find_labels(spec, names)
 
 
-def class_table(spec: Spec) -> Table | None:
+def class_table(spec: Spec) -> ClassTable | None:
     """What the ids mean, where something says it."""
     return LAYOUTS[spec.kind].class_table(spec)
 
@@ -141,7 +141,7 @@ def _folder_images(spec: Spec) -> Path:
     return home if _is_bare(spec) else home / "images"
 
 
-def _folder_table(spec: Spec) -> Table | None:
+def _folder_table(spec: Spec) -> ClassTable | None:
     if spec.classes.lower().endswith(".json"):
         return read_classes(Path(spec.classes).expanduser())
     if spec.classes:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt, UInt8
 
 from adapt.data import toytown
-from adapt.data.reading.classes_file import Table, fixed_table
+from adapt.data.reading.classes_file import ClassTable, fixed_table
 from adapt.data.reading.layout import FoundImages, FoundLabels
 from adapt.data.reading.spec import Spec, split_of
 from roadshift import unknown
@@ -39,7 +39,7 @@ class ToytownLayout:
         city = str(spec.path)
         return FoundLabels(city, names, ToytownLabels(city), names[0])
 
-    def class_table(self, spec: Spec) -> Table:
+    def class_table(self, spec: Spec) -> ClassTable:
         """Ids are those of toytown's classes; UserError for a bad @CLASSES."""
         return fixed_table(dict(enumerate(toytown.CLASSES)), toytown.CLASSES, spec)
 

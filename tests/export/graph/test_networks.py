@@ -10,7 +10,7 @@ from adapt.networks.segmentors.translated import Translated
 from export.graph.segmentor import Deployed
 from export.verification.inputs import Trial, sizes_to_check
 from export.verification.reference import golden_frames
-from export.verification.segmentor import Candidate, OnnxRuntime, verify
+from export.verification.segmentor import Candidate, SegmentorSession, verify
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_it_is_exported_for_every_size(tiny, name, translated) -> None:
         segmentor = Translated(translator, segmentor)
     subject = tiny.subject(segmentor)
     sizes = sizes_to_check((45, 75), segmentor.min_size)
-    graph = OnnxRuntime(tiny.graph(Deployed(segmentor, None)))
+    graph = SegmentorSession(tiny.graph(Deployed(segmentor, None)))
     frames = tiny.frames()
     trial = Trial(frames=frames, sizes=sizes, golden=golden_frames(subject, frames, None))
     (result,) = verify(subject, [Candidate(precision="fp32", runner=graph)], trial)

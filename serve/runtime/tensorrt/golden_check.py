@@ -33,7 +33,7 @@ class Pair(NamedTuple):
     by: str
 
 
-class Runner(Protocol):
+class GraphRunner(Protocol):
     """A graph on a device; see serve.runtime.graph.Graph.run."""
 
     def run(self, values: Pixels, wanted: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -64,7 +64,7 @@ def pairs(bundle: Bundle, graph: str, size: Size) -> Iterator[Pair]:
 
 
 def verify(
-    runner: Runner, bundle: Bundle, graph: str, precision: str, size: Size
+    runner: GraphRunner, bundle: Bundle, graph: str, precision: str, size: Size
 ) -> dict[str, Any]:
     """What came out: the measure, the worst frame's value, what was wanted, frames, against what.
 

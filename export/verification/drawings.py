@@ -10,7 +10,7 @@ import numpy as np
 
 from export.frames import Pixels, Size
 from export.graph.image_graph import ImageModule
-from export.verification.cpu_session import Session
+from export.verification.cpu_session import CpuSession
 from roadshift import Failure, hxw
 from serve.runtime.psnr import psnr_of_error
 
@@ -53,7 +53,7 @@ class DrawnCheck:
         return tuple(wrong)
 
 
-class Runner(Protocol):
+class DrawingRunner(Protocol):
     """Something that runs what was exported; `name` is for the report."""
 
     @property
@@ -62,14 +62,14 @@ class Runner(Protocol):
     def __call__(self, given: Pixels) -> Pixels: ...
 
 
-class OnnxRuntime:
+class DrawingSession:
     """The graph of a drawing under ONNX Runtime on the CPU."""
 
-    name = Session.name
+    name = CpuSession.name
 
     def __init__(self, graph: bytes, drawing: ImageModule) -> None:
         """`graph` is the file's content."""
-        self._session = Session(graph)
+        self._session = CpuSession(graph)
         self._given, self._answer = drawing.spec.input, drawing.spec.output
 
     def __call__(self, given: Pixels) -> Pixels:
@@ -98,7 +98,7 @@ class Redrawing:
     """Draws with network and graph and adds up how they differ; holds no picture."""
 
     drawing: ImageModule
-    runner: Runner
+    runner: DrawingRunner
     sums: dict[Size, _Sums] = field(default_factory=dict)
     golden_psnr: float | None = None
 
