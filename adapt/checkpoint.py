@@ -43,6 +43,8 @@ class RunInfo:
     method: str
     network: str
     classes: tuple[str, ...]
+    class_map: dict[str, str] = field(default_factory=dict[str, str])
+    """Names of a data set's classes by which they were trained, where --map gave others."""
     palette: tuple[tuple[int, int, int], ...]
     source: str
     target: str

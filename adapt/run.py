@@ -10,7 +10,7 @@ from roadshift import UserError
 
 DATA_FIELDS = frozenset(
     {"source", "target", "source_size", "size", "crop", "scale", "flip", "classes", "seed"}
-    | {"sample_rare", "style", "style_space", "style_share", "style_beta"}
+    | {"map", "sample_rare", "style", "style_space", "style_share", "style_beta"}
 )
 """What decides which crops are drawn, before their colours."""
 LEARNING_FIELDS = frozenset(
@@ -23,7 +23,9 @@ MACHINE_FIELDS = frozenset(
     | {"log_every", "save_every", "picture_every", "keep_every", "strict"}
 )
 """What leaves the result as it is, but for rounding."""
-NEWER_FIELDS = frozenset({"sample_rare", "style", "style_space", "style_share", "style_beta"})
+NEWER_FIELDS = frozenset(
+    {"map", "sample_rare", "style", "style_space", "style_share", "style_beta"}
+)
 """What a run of format 2 did not say."""
 
 
@@ -39,6 +41,8 @@ class Run:
     """the run's folder; the same command resumes it"""
     classes: str = ""
     """a named set (cityscapes19) or a list (road,car); "" for those both sides share"""
+    map: str = ""
+    """a JSON file that trains several classes of either side as one: {"truck": "vehicle", ...}"""
     network: str = "lraspp_mobilenet_v2"
     weights: str = "imagenet"
     """imagenet (downloaded), none, or a .safetensors / .pth file"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, TypeVar
@@ -41,6 +41,12 @@ class Images:
         name = self.names[i]
         read = partial(self.source.image, name, least)
         return _read(read, self.source.where(name), self.spec)
+
+    def mapped(self, class_map: Mapping[str, str]) -> Images:
+        """The same images, their classes by the names of a class map."""
+        if self.classes is None or not class_map:
+            return self
+        return replace(self, classes=tuple(dict.fromkeys(_mapped(self.classes, class_map))))
 
     @cached_property
     def content(self) -> str:
@@ -104,6 +110,22 @@ class LabelledImages:
         palette = tuple(colours.get(n) or palette_of([n])[0] for n in wanted)
         return replace(self, classes=wanted, palette=palette)
 
+    def mapped(self, class_map: Mapping[str, str]) -> LabelledImages:
+        """The same files, several classes as one by a class map; the first one's colour stays."""
+        if not class_map:
+            return self
+        colours = dict(
+            zip(reversed(_mapped(self.classes, class_map)), reversed(self.palette), strict=True)
+        )
+        names = tuple(dict.fromkeys(_mapped(self.classes, class_map)))
+        return replace(
+            self,
+            images=self.images.mapped(class_map),
+            classes=names,
+            palette=tuple(colours[name] for name in names),
+            ids=dict(zip(self.ids, _mapped(self.ids.values(), class_map), strict=True)),
+        )
+
     @cached_property
     def lookup(self) -> UInt8[np.ndarray, 65536]:
         """Raw id -> index into `classes`, or 255."""
@@ -123,6 +145,10 @@ class LabelledImages:
     def fingerprint(self) -> str:
         """Hash of images, labels and classes: two runs with the same one had the same data."""
         return _hash([self.images.fingerprint, self.content, self.classes])
+
+
+def _mapped(names: Iterable[str], class_map: Mapping[str, str]) -> list[str]:
+    return [class_map.get(canonical(name), name) for name in names]
 
 
 def _read(reader: Callable[[], T], where: str, spec: str) -> T:

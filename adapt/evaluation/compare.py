@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -80,11 +80,12 @@ def compare(
 
     A pixel counts when its true class is one that all runs have, so a run of more classes is asked
     the same question as the others. `say` is told what is being done. Raises UserError when a
-    folder is no run, no class is common to all, or the labels have none of those.
+    folder is no run, when not all have one class map and a class in common, or the labels have none
+    of those classes.
     """
     candidates = _opened(asked)
     shared, colours = _shared(candidates), _colours(candidates)
-    truth = _only(labelled(asked.data), shared)
+    truth = _only(labelled(asked.data).mapped(_class_map(candidates)), shared)
     chosen = np.linspace(0, len(truth) - 1, min(PICTURED, len(truth))).astype(int).tolist()
     say("the cost of a frame")
     frame = torch.from_numpy(truth.image(0))[None].to(asked.device)
@@ -174,6 +175,18 @@ def _shared(candidates: Sequence[ComparedRun]) -> tuple[str, ...]:
         each = "; ".join(f"{one.name}: {', '.join(one.info.classes)}" for one in candidates)
         raise UserError(f"the runs have no class in common ({each}); compare runs that share some")
     return shared
+
+
+def _class_map(candidates: Sequence[ComparedRun]) -> Mapping[str, str]:
+    """The class map that all runs have; it may be empty."""
+    first = candidates[0]
+    for one in candidates:
+        if one.info.class_map != first.info.class_map:
+            raise UserError(
+                f"{first.name} and {one.name} were trained with different class maps (--map): "
+                "compare runs of one map"
+            )
+    return first.info.class_map
 
 
 def _only(labels: LabelledImages, classes: tuple[str, ...]) -> LabelledImages:

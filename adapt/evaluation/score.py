@@ -56,7 +56,7 @@ def score(
     Without a size in `views` the images are looked at in the size the run was trained for.
     """
     segmentor, info, _ = checkpoint.read(run, which)
-    labels = labelled(data).with_classes(info.classes)
+    labels = labelled(data).mapped(info.class_map).with_classes(info.classes)
     views = replace(views, size=views.size or info.work_size)
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch sees no CUDA device here; use --device cpu")

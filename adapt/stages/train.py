@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any, Protocol, runtime_checkable
 
-from adapt.data.cities import open_cities
+from adapt.data.cities import class_map_of, open_cities
 from adapt.data.datasets import labelled
 from adapt.data.drawing.draws import CITIES, make_draws
 from adapt.device import make_fabric
@@ -35,7 +35,9 @@ def train(
     """
     source, target = open_cities(run)
     views = Views(size=parse_size(run.size, "size"))
-    scored = labelled(run.select_on).with_classes(source.classes) if run.select_on else None
+    scored = None
+    if run.select_on:
+        scored = labelled(run.select_on).mapped(class_map_of(run)).with_classes(source.classes)
     stage = Training(
         name="",
         run=run,

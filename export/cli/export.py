@@ -68,7 +68,11 @@ def export(
     check_destination(out)
     saved = read(run, which)
     spec = frames or saved.info.target
-    chosen = frames_with_labels(data, saved.info.classes) if data else frames_without_labels(spec)
+    chosen = (
+        frames_with_labels(data, saved.info.classes, saved.info.class_map)
+        if data
+        else frames_without_labels(spec)
+    )
     lowering = lower.lowering(run, saved.info, count if data is None else 0) if precisions else None
     console = Console(soft_wrap=True)
     try:

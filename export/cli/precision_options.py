@@ -65,7 +65,7 @@ class Lower:
                 "least are needed"
             )
         spec = self.calibration or info.target
-        frames = calibration_frames(spec, info.classes)
+        frames = calibration_frames(spec, info.classes, info.class_map)
         if spec == info.target and compared:
             frames = frames.without(compared)
         return Lowering(
