@@ -16,14 +16,9 @@ from jaxtyping import UInt8
 from adapt.data.classes import IGNORE, Colour, canonical, palette_of
 from adapt.data.reading.decode import Unreadable
 from adapt.data.reading.sources import ImageSource, LabelSource
-from roadshift import UserError
+from roadshift import UserError, hxw
 
 T = TypeVar("T")
-
-
-def by(size: tuple[int, ...]) -> str:
-    """HEIGHTxWIDTH, as sizes are written everywhere."""
-    return "x".join(map(str, size))
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +91,7 @@ class LabelledImages:
         size = _read(partial(source.size, name), source.where(name), spec)
         if raw.shape != size:
             raise UserError(
-                f"{where} is {by(raw.shape)} while its image is {by(size)}; {_advice(spec)}"
+                f"{where} is {hxw(raw.shape)} while its image is {hxw(size)}; {_advice(spec)}"
             )
         return self.lookup[raw]
 

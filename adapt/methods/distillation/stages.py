@@ -11,7 +11,6 @@ from adapt import checkpoint, saved_state
 from adapt.checkpoint import RunInfo
 from adapt.data.datasets import Images, unlabelled
 from adapt.data.drawing.draws import make_draws
-from adapt.data.images import by
 from adapt.device import make_fabric
 from adapt.evaluation.evaluate import Views
 from adapt.methods.distillation.distillation import Config, Distillation
@@ -21,7 +20,7 @@ from adapt.stages.claim import describe
 from adapt.stages.progress_pictures import segmented
 from adapt.stages.runner import Stages, Training, decided_by
 from adapt.stages.signals import signals
-from roadshift import UserError
+from roadshift import UserError, hxw
 
 
 def distill(teacher: Path, config: Config, run: Run) -> bool:
@@ -33,7 +32,7 @@ def distill(teacher: Path, config: Config, run: Run) -> bool:
     training breaks.
     """
     segmentor, taught, _ = checkpoint.read(teacher)
-    size = run.size or (by(taught.work_size) if taught.work_size else "")
+    size = run.size or (hxw(taught.work_size) if taught.work_size else "")
     run = replace(run, source=taught.source, target=run.target or taught.target, size=size)
     target = _target(run, taught)
     made_of = {

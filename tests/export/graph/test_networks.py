@@ -7,10 +7,10 @@ import torch
 from adapt.networks import build
 from adapt.networks.image_generator import Translator
 from adapt.networks.segmentors.translated import Translated
-from export.graph.segmentor import Deployed, smallest_size
+from export.graph.segmentor import Deployed
 from export.verification.inputs import Trial, sizes_to_check
 from export.verification.reference import golden_frames
-from export.verification.segmentor import Candidate, OnnxRuntime, verify
+from export.verification.segmentor import Candidate, SegmentorSession, verify
 
 
 @pytest.fixture
@@ -36,8 +36,8 @@ def test_it_is_exported_for_every_size(tiny, name, translated) -> None:
         torch.nn.init.normal_(translator.generator.layers[-1].weight, std=0.5)
         segmentor = Translated(translator, segmentor)
     subject = tiny.subject(segmentor)
-    sizes = sizes_to_check((45, 75), smallest_size(segmentor, None))
-    graph = OnnxRuntime(tiny.graph(Deployed(segmentor, None)))
+    sizes = sizes_to_check((45, 75), segmentor.min_size)
+    graph = SegmentorSession(tiny.graph(Deployed(segmentor, None)))
     frames = tiny.frames()
     trial = Trial(frames=frames, sizes=sizes, golden=golden_frames(subject, frames, None))
     (result,) = verify(subject, [Candidate(precision="fp32", runner=graph)], trial)
