@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import SimpleNamespace
 
-import jaxtyping
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
+from tracing import unchecked_types
 
 from adapt.networks import SEGMENTORS, build
 from adapt.networks.image_generator import Translator
@@ -71,14 +69,6 @@ def pictures(n: int, height: int, width: int) -> np.ndarray:
     return noise
 
 
-@contextmanager
-def unchecked_types() -> Iterator[None]:
-    """While torch traces, sizes are symbols, which a type checker at run time takes for no ints."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-
-
 @pytest.fixture(scope="module", params=sorted(SEGMENTORS))
 def exported(request, tiny) -> SimpleNamespace:
     """A network, its graph for every size, and that graph in a session."""
@@ -117,11 +107,11 @@ def test_the_deployed_graph_is_folded(exported) -> None:
 
 @pytest.fixture(scope="module")
 def translated(tiny) -> SimpleNamespace:
-    """A network behind a translator that changes what it sees, and their graph for every size."""
-    segmentor = uneven("lraspp_mobilenet_v2", len(tiny.classes))
+    """A translator that changes what a network sees, and the graph of both for every size."""
+    torch.manual_seed(0)
     translator = Translator(8, 2)
     nn.init.normal_(translator.generator.layers[-1].weight, std=0.5)
-    net = Translated(translator, segmentor).eval()
+    net = Translated(translator, tiny.Centres()).eval()
     with unchecked_types():
         return SimpleNamespace(net=net, model=to_onnx(Deployed(net, None).eval(), None))
 
