@@ -128,6 +128,7 @@ def main() -> None:
     asked = parser.parse_args()
     seeds = [int(seed) for seed in asked.seeds.split(",")]
     found: dict[str, dict[int, Result]] = {}
+    text = ""
     for seed in seeds:
         for title in asked.rows.split(","):
             out = Path(asked.out) / asked.pair / str(seed) / file_name(title)

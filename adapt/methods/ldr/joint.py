@@ -16,7 +16,7 @@ from adapt.losses import SOURCE, TARGET, cross_entropy, cross_entropy_to
 from adapt.methods.ldr import reconstruction
 from adapt.methods.ldr.reconstruction import Rebuilder, near_one_hot
 from adapt.networks import build
-from adapt.networks.both_cities import TargetNorm, pass_both
+from adapt.networks.both_cities import pass_both
 from adapt.networks.output_discriminator import OutputDiscriminator
 from adapt.networks.upsampling import full_size
 from adapt.optimizers import discriminator_optimizer, segmentor_optimizer
@@ -35,7 +35,7 @@ class Config(reconstruction.Config):
     """temperature of the label map (Eq. 3, Table 4)"""
     space: Literal["label", "feature"] = "label"
     """what M rebuilds from: the label map, or the logits themselves (Table 5)"""
-    target_norm: TargetNorm = "joint"
+    target_norm: Literal["joint", "separate", "source"] = "joint"
     """which statistics the target's batch norms in G use in training"""
     lr_d: float = 1e-4
     """of the output discriminator"""

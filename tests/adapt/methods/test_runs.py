@@ -2,18 +2,22 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_segmentor import TinySegmentor
 
 import roadshift
+from adapt.networks import SEGMENTORS
 from export.bundle import read_bundle
 
+NETWORK = "lraspp_mobilenet_v2"
 PLAIN = (
     "--weights none --batch 4 --steps 1 --workers 0 --threads 1 --colour-jitter 0 "
-    "--batch-norm frozen --optimizer sgd --lr 0.1 --backbone-scale 1 --network lraspp_mobilenet_v2"
+    "--batch-norm frozen --optimizer sgd --lr 0.1 --backbone-scale 1"
 ).split()
 LDR = (
     "--width 4 --blocks 1 --translate-steps 1 --translate-batch 4 --pretrain-steps 1 --history 0 "
@@ -40,15 +44,22 @@ def run(arguments: list[str], *, apart: bool = False) -> None:
     assert end.value.code == 0
 
 
-def command(method: str, cities: tuple[str, str], out: Path) -> list[str]:
+def adapt(method: str, cities: tuple[str, str], out: Path, network: str = NETWORK) -> list[str]:
     source, target = cities
     return ["adapt", method, "--source", source, "--target", target, "--out", str(out),
-            *PLAIN, *METHODS[method]]  # fmt: skip
+            "--network", network, *PLAIN, *METHODS[method]]  # fmt: skip
 
 
-def student(teacher: Path, out: Path) -> list[str]:
-    plain = ["--student" if word == "--network" else word for word in PLAIN]
-    return ["distill", str(teacher), "--out", str(out), *plain]
+def distil(teacher: Path, out: Path, network: str = NETWORK) -> list[str]:
+    return ["distill", str(teacher), "--out", str(out), "--student", network, *PLAIN]
+
+
+def trained(root: Path, cities: tuple[str, str], network: str) -> dict[str, Path]:
+    """A run of each method, by one process."""
+    for method in METHODS:
+        run(adapt(method, cities, root / method, network))
+    run(distil(root / "source_only", root / "distillation", network))
+    return {path.name: path for path in sorted(root.iterdir())}
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +69,17 @@ def cities(tiny_source: str, tiny_target: str) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def runs(cities: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A run of each method, by one process."""
-    root = tmp_path_factory.mktemp("runs")
-    for method in METHODS:
-        run(command(method, cities, root / method))
-    run(student(root / "source_only", root / "distillation"))
-    return {path.name: path for path in sorted(root.iterdir())}
+    return trained(tmp_path_factory.mktemp("runs"), cities, NETWORK)
+
+
+@pytest.fixture(scope="module")
+def tiny_runs(
+    cities: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Path]]:
+    """What a method hands over does not depend on its network, and a small one is exported soon."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SEGMENTORS, "tiny", TinySegmentor)
+        yield trained(tmp_path_factory.mktemp("tiny_runs"), cities, "tiny")
 
 
 @pytest.mark.parametrize("method", [*METHODS, "distillation"])
@@ -72,9 +88,10 @@ def test_two_processes_give_the_gradients_of_one(
 ) -> None:
     """--devices 2 on the CPU equals one process with the same whole batch, 255 pixels included."""
     if method == "distillation":
-        run([*student(runs["source_only"], tmp_path / "two"), "--devices", "2"], apart=True)
+        asked = distil(runs["source_only"], tmp_path / "two")
     else:
-        run([*command(method, cities, tmp_path / "two"), "--devices", "2"], apart=True)
+        asked = adapt(method, cities, tmp_path / "two")
+    run([*asked, "--devices", "2"], apart=True)
     compared = 0
     for path in sorted(runs[method].rglob("last.safetensors")):
         one = load_file(path)
@@ -91,11 +108,11 @@ def test_two_processes_give_the_gradients_of_one(
 
 @pytest.mark.parametrize("method", [*METHODS, "distillation"])
 def test_the_result_is_exported(
-    method: str, runs: dict[str, Path], cities: tuple[str, str], tmp_path: Path
+    method: str, tiny_runs: dict[str, Path], cities: tuple[str, str], tmp_path: Path
 ) -> None:
     bundle = tmp_path / "bundle"
     frames = ["--frames", cities[1], "--count", "2"]
-    run(["export", str(runs[method]), "--out", str(bundle), "--size", "64x128", *frames])
+    run(["export", str(tiny_runs[method]), "--out", str(bundle), "--size", "64x128", *frames])
     found = read_bundle(bundle)
     assert found.checks["precisions"]["fp32"]["passed"]
     assert found.provenance["method"] == method
