@@ -33,6 +33,12 @@ def unknown(kind: str, found: str, known: Iterable[str]) -> UserError:
     return UserError(f"unknown {kind} {found!r}: {guess}known: {', '.join(names)}")
 
 
+def hxw(size: Sequence[int]) -> str:
+    """(height, width) as HEIGHTxWIDTH, as sizes are written and asked for everywhere."""
+    height, width = size
+    return f"{height}x{width}"
+
+
 HELP = """Adapt a street-scene segmentor to a new city, export it verified, serve it.
 
 roadshift quickstart shows the whole road on a built-in pair of cities.

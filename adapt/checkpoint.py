@@ -5,6 +5,7 @@
                             by the roles of run.json's parts: `segmentor.*`, or `segmentor_A.*` and
                             so on of several that are fused; `translator.*`, `reconstructor.*`
     best.safetensors        only with --select-on: best on labelled target images
+    step_000500.safetensors only with --keep-every: the networks of earlier steps
     metrics.jsonl, tensorboard/, pictures/, evaluations/
 
 A file is written beside its place and renamed into it, so it is whole or the one before.
@@ -25,7 +26,7 @@ from adapt.networks.image_generator import Reconstructor, Translator
 from adapt.networks.segmentor import Segmentor
 from adapt.networks.segmentors.fused import Fused
 from adapt.networks.segmentors.translated import Translated
-from adapt.saved_state import load
+from adapt.saved_state import kept_at, load
 from roadshift import UserError, replacing
 
 FORMAT = 3
@@ -42,6 +43,8 @@ class RunInfo:
     method: str
     network: str
     classes: tuple[str, ...]
+    class_map: dict[str, str] = field(default_factory=dict[str, str])
+    """Names of a data set's classes by which they were trained, where --map gave others."""
     palette: tuple[tuple[int, int, int], ...]
     source: str
     target: str
@@ -70,13 +73,13 @@ class SavedRun(NamedTuple):
 
 
 def read(run: Path, which: str = "last") -> SavedRun:
-    """The segmentor of a run's `last` (or `best`) checkpoint.
+    """The segmentor of a run's `last` (or `best`) checkpoint, or of a step that was kept ("500").
 
     Raises UserError when `run` is no run folder, of a newer format, not saved yet, or when the
     checkpoint is damaged or another network's.
     """
     info = read_info(run)
-    path = run / f"{which}.safetensors"
+    path = _kept(run, int(which)) if which.isdecimal() else run / f"{which}.safetensors"
     if not path.is_file():
         raise UserError(
             f"{run} has no {path.name}: nothing was saved yet; let `roadshift adapt` reach "
@@ -122,10 +125,23 @@ def write_info(run: Path, info: RunInfo) -> None:
         temporary.write_text(json.dumps(plain, indent=1))
 
 
+def _kept(run: Path, step: int) -> Path:
+    path = kept_at(run, step)
+    if not path.is_file():
+        steps = sorted(int(p.stem.removeprefix("step_")) for p in run.glob("step_*.safetensors"))
+        raise UserError(
+            f"{run} kept no step {step}; "
+            + (f"it has {', '.join(map(str, steps))}" if steps else "train with --keep-every")
+        )
+    return path
+
+
 def _scores(run: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in sorted((run / "evaluations").glob("*.json")):
         evaluation = json.loads(path.read_text())
+        if evaluation["checkpoint"].isdecimal():  # of a curve, not of what is deployed
+            continue
         found[evaluation["data"]] = evaluation
     return found
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
+
 import torch
 from lightning.fabric import Fabric
 
@@ -18,9 +21,26 @@ def make_fabric(run: Run) -> Fabric:
         raise UserError("--batch-norm sync needs CUDA devices; use train or frozen on the CPU")
     if run.threads:
         torch.set_num_threads(run.threads)
+    if not cuda:
+        keep_freed_memory()
     return Fabric(
         accelerator="cuda" if cuda else "cpu",
         devices=run.devices,
         strategy="ddp" if run.devices > 1 else "auto",
         precision="bf16-mixed" if run.precision == "bf16" else "32-true",
     )
+
+
+def keep_freed_memory() -> None:
+    """Have glibc reuse a step's large tensors in the next one instead of giving the pages back.
+
+    Otherwise every large tensor is mapped anew and the kernel zeroes its pages: an eighth of a
+    training step on a CPU (bench/train_speed.py). Elsewhere than on glibc this does nothing.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(_M_MMAP_MAX, 0)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+"""malloc.h's numbers"""

@@ -16,7 +16,8 @@ from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPriva
 from torch.optim import Optimizer
 
 from adapt import saved_state
-from adapt.data.batches import Batch, Draws, batches
+from adapt.data.drawing.batches import Batch, batches
+from adapt.data.drawing.draws import Draws
 from adapt.game import Losses
 from adapt.monitor import Monitor
 from adapt.optimizers import DECAYS
@@ -55,13 +56,14 @@ def fit(method: Method, draws: Draws, run: Run, fabric: Fabric, monitor: Monitor
             with fabric.autocast():
                 losses = method.step(batch)
             done, stopped = step + 1, fabric.broadcast(stop.is_set())
-            saving = done % run.save_every == 0 or done == run.steps or stopped
+            keeping = run.keep_every > 0 and done % run.keep_every == 0
+            saving = done % run.save_every == 0 or done == run.steps or stopped or keeping
             if saving or done % run.log_every == 0 or fabric.device.type == "cpu":
                 _check_finite(losses, done, run)
             if monitor:
                 monitor.after(done, losses, _rate(method))
             if saving:
-                _save(method, last, done, fabric, monitor)
+                _save(method, last, done, fabric, monitor, keeping)
             if stopped and done < run.steps:
                 raise Failure(
                     f"stopped after step {done} of {run.steps}, saved; the same command goes on"
@@ -113,9 +115,10 @@ def _rate(method: Method) -> float:
 def _next(source: Iterator[Batch]) -> Batch:
     try:
         return next(source)
-    except UserError as error:
+    except (UserError, Failure) as error:
         # A loader process hands its error over with a traceback in front of the sentence.
-        raise UserError(str(error).rpartition("UserError: ")[2].strip()) from None
+        kind = type(error)
+        raise kind(str(error).rpartition(f"{kind.__name__}: ")[2].strip()) from None
 
 
 def _check_finite(losses: Losses, step: int, run: Run) -> None:
@@ -129,9 +132,14 @@ def _check_finite(losses: Losses, step: int, run: Run) -> None:
             )
 
 
-def _save(method: Method, path: Path, step: int, fabric: Fabric, monitor: Monitor | None) -> None:
+def _save(
+    method: Method, path: Path, step: int, fabric: Fabric, monitor: Monitor | None, keep: bool
+) -> None:
     if monitor:
         saved_state.save(path, method.state, step)
+        if keep:
+            networks = {k: v for k, v in method.state.items() if isinstance(v, nn.Module)}
+            saved_state.save(saved_state.kept_at(path.parent, step), networks, step)
         if monitor.is_best(step):
             saved_state.save(path.with_name("best.safetensors"), method.state, step)
     fabric.barrier()

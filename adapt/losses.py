@@ -31,6 +31,17 @@ def cross_entropy(logits: Float[Tensor, "n c h w"], y: UInt8[Tensor, "n h w"]) -
     return total / labelled.clamp(min=1)
 
 
+def weighted_cross_entropy(
+    logits: Float[Tensor, "n c h w"], y: UInt8[Tensor, "n h w"], w: Float[Tensor, "n h w"]
+) -> Float[Tensor, ""]:
+    """Mean over all pixels of the weight times the cross-entropy; 0 where y is 255 (DACS, Eq. 3).
+
+    Pixels that count little make the loss small: nothing divides by the sum of the weights.
+    """
+    each = torch_cross_entropy(logits.float(), y.long(), ignore_index=IGNORE, reduction="none")
+    return (w * each).mean()
+
+
 def weighted_self_information(p: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
     """-p log2 p / log2 C per class: ADVENT's entropy map, summing to the normalised entropy."""
     return -p * torch.log2(p + 1e-30) / math.log2(p.shape[1])

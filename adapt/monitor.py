@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,10 @@ from adapt.pictures.overlay import write_png
 from adapt.run import Run
 from roadshift import replacing
 
+log = logging.getLogger(__name__)
+COLLAPSED = 0.5
+"""of the greatest diversity so far, under which a run warns"""
+
 
 class Monitor:
     """Watches one run from one process; writes into the run's folder only."""
@@ -26,10 +31,14 @@ class Monitor:
         run: Run,
         picture: Callable[[], UInt8[np.ndarray, "h w 3"]],
         select: Callable[[], float] | None = None,
+        signals: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
-        """`picture` draws what the run can do now, `select` scores it on labelled target images."""
-        self.run, self.picture, self.select = run, picture, select
-        self.best = -1.0
+        """`picture` draws what the run can do now, `select` scores it on labelled target images.
+
+        `signals` are what can be told of it without a label (adapt/stages/signals.py).
+        """
+        self.run, self.picture, self.select, self.signals = run, picture, select, signals
+        self.best, self.most_diverse = -1.0, 0.0
         self.begun = time.monotonic()
         self.board: SummaryWriter | None = None
         self.progress = Progress(
@@ -59,6 +68,7 @@ class Monitor:
         spent = max((line.get("seconds", 0.0) for line in kept), default=0.0)
         self.begun = time.monotonic() - spent
         self.best = max((line.get("select_miou", -1.0) for line in kept), default=-1.0)
+        self.most_diverse = max((line.get("target_diversity", 0.0) for line in kept), default=0.0)
         self.board = SummaryWriter(str(self.run.out / "tensorboard"), purge_step=step + 1)
         self.progress.add_task("starting", total=self.run.steps, completed=step, speed="")
 
@@ -68,13 +78,18 @@ class Monitor:
         task = self.progress.tasks[0]
         speed = f"{task.speed:.2f} steps/s" if task.speed else ""
         self.progress.update(task.id, completed=step, speed=speed)
+        logged: dict[str, float] = {}
         if step % self.run.log_every == 0 or final:
             values = {name: float(loss) for name, loss in losses.items()}
             text = "  ".join(f"{name} {value:.3f}" for name, value in values.items())
             self.progress.update(task.id, description=f"{self.run.out.name}: {text}")
-            self._log(step, {"lr": lr, **{f"loss_{k}": v for k, v in values.items()}})
+            logged |= {"lr": lr, **{f"loss_{k}": v for k, v in values.items()}}
         if step % self.run.picture_every == 0 or final:
             write_png(self.run.out / "pictures" / f"{step:06d}.png", self.picture())
+            logged |= self.signals()
+        if logged:
+            self._log(step, logged)
+            self._warn_of_collapse(step, logged.get("target_diversity"))
 
     def is_best(self, step: int) -> bool:
         """Whether this is the best so far on the labelled target images, where there are any."""
@@ -85,7 +100,18 @@ class Monitor:
         better, self.best = miou > self.best, max(miou, self.best)
         return better
 
-    def _log(self, step: int, values: dict[str, Any]) -> None:
+    def _warn_of_collapse(self, step: int, diversity: float | None) -> None:
+        if diversity is None:
+            return
+        if diversity < COLLAPSED * self.most_diverse:
+            log.warning(
+                "%s, step %d: predictions in the target amount to %.1f classes and were %.1f "
+                "before; look at %s, and stop the run if classes are gone",
+                *(self.run.out, step, diversity, self.most_diverse, self.run.out / "pictures"),
+            )
+        self.most_diverse = max(self.most_diverse, diversity)
+
+    def _log(self, step: int, values: Mapping[str, Any]) -> None:
         with (self.run.out / "metrics.jsonl").open("a") as file:
             seconds = round(time.monotonic() - self.begun, 3)
             file.write(json.dumps({"step": step, "seconds": seconds, **values}) + "\n")

@@ -10,7 +10,7 @@ from roadshift import UserError
 
 DATA_FIELDS = frozenset(
     {"source", "target", "source_size", "size", "crop", "scale", "flip", "classes", "seed"}
-    | {"sample_rare"}
+    | {"map", "sample_rare", "style", "style_space", "style_share", "style_beta"}
 )
 """What decides which crops are drawn, before their colours."""
 LEARNING_FIELDS = frozenset(
@@ -19,11 +19,13 @@ LEARNING_FIELDS = frozenset(
 )
 """What a network learns with."""
 MACHINE_FIELDS = frozenset(
-    {"out", "precision", "device", "devices", "threads", "workers", "compile"}
-    | {"log_every", "save_every", "picture_every", "strict"}
+    {"out", "precision", "device", "devices", "threads", "workers", "cache", "compile"}
+    | {"log_every", "save_every", "picture_every", "keep_every", "strict"}
 )
 """What leaves the result as it is, but for rounding."""
-NEWER_FIELDS = frozenset({"sample_rare"})
+NEWER_FIELDS = frozenset(
+    {"map", "sample_rare", "style", "style_space", "style_share", "style_beta"}
+)
 """What a run of format 2 did not say."""
 
 
@@ -39,6 +41,8 @@ class Run:
     """the run's folder; the same command resumes it"""
     classes: str = ""
     """a named set (cityscapes19) or a list (road,car); "" for those both sides share"""
+    map: str = ""
+    """a JSON file that trains several classes of either side as one: {"truck": "vehicle", ...}"""
     network: str = "lraspp_mobilenet_v2"
     weights: str = "imagenet"
     """imagenet (downloaded), none, or a .safetensors / .pth file"""
@@ -61,6 +65,14 @@ class Run:
     flip: bool = True
     sample_rare: bool = False
     """draw source images by a class they hold, rare classes more often"""
+    style: Literal["", "statistics", "fourier"] = ""
+    """give source images a target image's colour statistics, or its low-frequency amplitudes"""
+    style_space: Literal["lab", "rgb"] = "lab"
+    """where the statistics are taken"""
+    style_share: float = 0.5
+    """of the source images that are restyled"""
+    style_beta: float = 0.01
+    """of the shorter side: the half width of the window of amplitudes"""
     optimizer: Literal["sgd", "adam", "adamw"] | None = None
     """the segmentor's; None for the network's own recipe"""
     lr: float | None = None
@@ -77,10 +89,14 @@ class Run:
     """CPU threads of each process; 0 for all cores"""
     workers: int = 1
     """processes that load images"""
+    cache: str = ""
+    """keep decoded images: memory (of each worker), or a folder that runs may share"""
     compile: bool = False
     log_every: int = 20
     save_every: int = 200
     picture_every: int = 200
+    keep_every: int = 0
+    """also keep the networks of every so many steps, to score the curve; 0: the last alone"""
     strict: bool = False
     """stop at files that the scan found bad instead of leaving them out"""
     select_on: str = ""
@@ -91,6 +107,13 @@ class Run:
             if getattr(self, name) < 1:
                 flag = name.replace("_", "-")
                 raise UserError(f"--{flag} is {getattr(self, name)}; it must be at least 1")
+        if not 0 <= self.style_share <= 1 or not 0 <= self.style_beta < 0.5:
+            raise UserError(
+                f"--style-share {self.style_share}, --style-beta {self.style_beta}: wanted a share "
+                "in 0..1 and a half width in 0..0.5"
+            )
+        if self.keep_every < 0:
+            raise UserError(f"--keep-every is {self.keep_every}; it must be 0 (none) or more")
         if self.batch % self.devices:
             raise UserError(
                 f"--batch {self.batch} does not divide among --devices {self.devices}; "

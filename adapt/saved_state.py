@@ -47,6 +47,11 @@ def save(path: Path, state: State, step: int) -> None:
             raise OSError(str(error)) from error
 
 
+def kept_at(run: Path, step: int) -> Path:
+    """Where --keep-every keeps the networks of a step, without their optimizers."""
+    return run / f"step_{step:06d}.safetensors"
+
+
 def step_of(run: Path) -> int:
     """The step of a run folder's last checkpoint; 0 where there is none yet."""
     path = run / "last.safetensors"

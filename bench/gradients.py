@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from adapt import checkpoint, saved_state
-from adapt.data.batches import Batch, batches, make_draws
 from adapt.data.datasets import labelled, unlabelled
+from adapt.data.drawing.batches import Batch, batches
+from adapt.data.drawing.draws import make_draws
 from adapt.methods.ldr.config import Config
 from adapt.methods.ldr.joint import Joint
 from adapt.methods.ldr.reconstruction import near_one_hot

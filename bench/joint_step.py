@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
-from adapt.data.batches import Batch
+from adapt.data.drawing.batches import Batch
 from adapt.losses import SOURCE, TARGET, cross_entropy, cross_entropy_to
 from adapt.methods.ldr.joint import Config, Joint
 from adapt.methods.ldr.reconstruction import near_one_hot

@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from adapt.data.batches import Batch
 from adapt.data.classes import IGNORE
+from adapt.data.drawing.batches import Batch
 from adapt.fit import Method
 from adapt.methods.output_adversary import Config as AdversaryConfig
 from adapt.methods.output_adversary import OutputAdversary

@@ -44,7 +44,8 @@ def demo(
         os.environ.update(
             GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=scratch, ORT_DISABLE_TELEMETRY="1"
         )
-        from demo.page.app import build, serve_page  # noqa: PLC0415 - after the settings above
+        from demo.page.app import build  # noqa: PLC0415 - after the settings above
+        from demo.page.serve_page import serve_page  # noqa: PLC0415 - as above
 
         engine = Engine(opened, precision=precision)
         reconstructor = image_graph_of(opened, RECONSTRUCTOR)

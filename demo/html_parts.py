@@ -7,6 +7,7 @@ import html
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+from roadshift import hxw
 from serve.media.paint import Colour
 
 # Colours and spacing of the pieces below; the page around them sets --rs-line and --rs-faint.
@@ -66,7 +67,7 @@ def facts_table(rows: Iterable[tuple[str, object]]) -> str:
 
 def size_text(size: tuple[int, int] | None) -> str:
     """(height, width) as HxW, and None as "any"."""
-    return "any" if size is None else f"{size[0]}x{size[1]}"
+    return "any" if size is None else hxw(size)
 
 
 def legend(shares: Mapping[str, float], palette: Sequence[Colour]) -> str:

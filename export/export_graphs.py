@@ -15,14 +15,13 @@ from export.frames import Frames, Pixels, Size
 from export.graph import image_graph, reconstructor, translator
 from export.graph.fold_normalisation import fold_normalisation
 from export.graph.image_graph import ImageModule
-from export.graph.onnx_file import describe
-from export.graph.segmentor import Deployed, check_graph, smallest_size, to_onnx
+from export.graph.onnx_file import describe, smallest_size
+from export.graph.segmentor import Deployed, check_graph, to_onnx
 from export.provenance import provenance
-from export.verification import images
-from export.verification.images import Redrawing
+from export.verification.drawings import DrawingSession, Redrawing
 from export.verification.reference import Subject, golden_frames
-from export.verification.segmentor import OnnxRuntime
-from roadshift import UserError
+from export.verification.segmentor import SegmentorSession
+from roadshift import UserError, hxw
 
 DRAWINGS = (reconstructor.of_run, translator.of_run)
 """What makes the graphs that draw of a run, in the order of the table in export.bundle.graphs."""
@@ -46,7 +45,7 @@ class Exported:
     def route(self) -> str:
         """ "exact" where the logits are so much smaller than the frame that the shortcut pays."""
         image = self.golden[0].image
-        logits = OnnxRuntime(self.contents[SEGMENTOR.file])(image[None]).logits
+        logits = SegmentorSession(self.contents[SEGMENTOR.file])(image[None]).logits
         return "exact" if 4 * logits[0, 0].numel() <= image[..., 0].size else "dense"
 
 
@@ -74,7 +73,7 @@ def export_graphs(saved: SavedRun, frames: Frames, size: Size | None) -> Exporte
         drawing_model = image_graph.to_onnx(one, size)
         describe(drawing_model, about)
         contents[one.spec.file] = drawing_model.SerializeToString()
-        redrawing = Redrawing(one, images.OnnxRuntime(contents[one.spec.file], one))
+        redrawing = Redrawing(one, DrawingSession(contents[one.spec.file], one))
         drawn[one.spec.golden] = redrawing.golden([given(one, g.image, g.labels) for g in golden])
         redrawings.append(redrawing)
     return Exported(
@@ -102,7 +101,8 @@ def _drawings(saved: SavedRun) -> list[ImageModule]:
 
 def _smallest(saved: SavedRun, drawings: Sequence[ImageModule]) -> Size:
     """The smallest (height, width) that all graphs take."""
-    sizes = [smallest_size(saved.segmentor, saved.info.work_size), *(d.smallest for d in drawings)]
+    own = smallest_size(saved.segmentor.min_size, saved.info.work_size)
+    sizes = [own, *(d.smallest for d in drawings)]
     return max(h for h, _ in sizes), max(w for _, w in sizes)
 
 
@@ -111,6 +111,6 @@ def _native(frames: Frames, smallest: Size) -> None:
     size = frames.read(0).size
     if size[0] < smallest[0] or size[1] < smallest[1]:
         raise UserError(
-            f"the frames of {frames.spec} are {size[0]}x{size[1]} and this network takes them from "
-            f"{smallest[0]}x{smallest[1]} on: give --frames with larger ones, or --size HxW"
+            f"the frames of {frames.spec} are {hxw(size)} and this network takes them from "
+            f"{hxw(smallest)} on: give --frames with larger ones, or --size HxW"
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import NamedTuple
 
 import cv2
@@ -15,6 +16,7 @@ from roadshift import UserError
 
 Pixels = NDArray[np.uint8]
 Size = tuple[int, int]
+NO_MAP: Mapping[str, str] = MappingProxyType({})
 
 
 class Frame(NamedTuple):
@@ -78,13 +80,15 @@ def frames_without_labels(spec: str) -> Frames:
     return Frames(spec, len(images), lambda i: Frame(np.asarray(images.image(i)), None), False)
 
 
-def calibration_frames(spec: str, classes: tuple[str, ...]) -> Frames:
+def calibration_frames(
+    spec: str, classes: tuple[str, ...], class_map: Mapping[str, str] = NO_MAP
+) -> Frames:
     """The images of a data spec, to calibrate on; no label is read.
 
     Raises UserError when there is none, or when what is known of the spec's classes says that none
     of `classes` is among them: ranges of another world fit no network.
     """
-    known = unlabelled(spec).classes
+    known = unlabelled(spec).mapped(class_map).classes
     if known is not None and not set(known) & set(classes):
         raise UserError(
             f"{spec} is of other classes ({', '.join(known[:4])}, ...) than the network's "
@@ -93,9 +97,11 @@ def calibration_frames(spec: str, classes: tuple[str, ...]) -> Frames:
     return frames_without_labels(spec)
 
 
-def frames_with_labels(spec: str, classes: tuple[str, ...]) -> Frames:
-    """The images of a data spec with labels of `classes`, matched by name."""
-    data = labelled(spec).with_classes(classes)
+def frames_with_labels(
+    spec: str, classes: tuple[str, ...], class_map: Mapping[str, str] = NO_MAP
+) -> Frames:
+    """The images of a data spec with labels of `classes`, matched by name after the class map."""
+    data = labelled(spec).mapped(class_map).with_classes(classes)
 
     def read(i: int) -> Frame:
         return Frame(np.asarray(data.image(i)), np.asarray(data.label(i)))

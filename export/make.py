@@ -15,14 +15,14 @@ from export.bundle.graphs import PAGE, REPORT, SEGMENTOR, segmentor_file
 from export.export_graphs import Exported, export_graphs, given
 from export.frames import Frames, Pixels, Size
 from export.graph.onnx_file import OPSET
-from export.precision.accuracy import Judge
+from export.precision.accuracy import LabelJudge
 from export.precision.budget import budget_reasons
 from export.precision.lower import Lowered, Lowering, lower
 from export.provenance import plain
 from export.report.document import markdown, page
 from export.report.report import Evidence, report
 from export.verification.inputs import Trial, sizes_to_check
-from export.verification.segmentor import Candidate, OnnxRuntime, Verification, verify
+from export.verification.segmentor import Candidate, SegmentorSession, Verification, verify
 from roadshift import Failure
 from serve.device_check.verify import check_device
 
@@ -102,7 +102,7 @@ def _lowered(
         frames if exported.size is None else frames.resized(exported.size),
         lowering.calibration.spread(2),
     )
-    judge = Judge(
+    judge = LabelJudge(
         exported.model,
         resized,
         unlabelled if exported.size is None else unlabelled.resized(exported.size),
@@ -117,11 +117,11 @@ def _verified(exported: Exported, lowered: Sequence[Lowered], frames: Frames) ->
     size = exported.size
     sizes = (size,) if size else sizes_to_check(frames.read(0).size, exported.smallest)
     candidates = [
-        Candidate(precision="fp32", runner=OnnxRuntime(exported.contents[SEGMENTOR.file])),
+        Candidate(precision="fp32", runner=SegmentorSession(exported.contents[SEGMENTOR.file])),
         *(
             Candidate(
                 precision=one.precision,
-                runner=OnnxRuntime(one.model.SerializeToString()),
+                runner=SegmentorSession(one.model.SerializeToString()),
                 reasons=partial(budget_reasons, budget=one.budget, native=sizes[0]),
             )
             for one in lowered

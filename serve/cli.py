@@ -19,7 +19,7 @@ Flat = Parameter(name="*")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Device:
+class DeviceOptions:
     """Where the network runs; there is no falling back to another provider."""
 
     provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"
@@ -39,7 +39,7 @@ def segment(
     *,
     out: Path,
     overwrite: bool = False,
-    device: Annotated[Device, Flat] = Device(),
+    device: Annotated[DeviceOptions, Flat] = DeviceOptions(),
 ) -> None:
     """Segment an image, all images of a folder, or a video.
 
@@ -80,7 +80,7 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
-    device: Annotated[Device, Flat] = Device(),
+    device: Annotated[DeviceOptions, Flat] = DeviceOptions(),
     limits: Annotated[Limits, Flat] = Limits(),
 ) -> None:
     """Answer over HTTP: Open Inference Protocol v2, and POST /segment for plain images.

@@ -120,3 +120,9 @@ def test_a_place_that_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Failure, match="could not write"), replacing(tmp_path / "file/x.json"):
         pytest.fail("never reached")
+
+
+def test_a_size_is_written_height_first() -> None:
+    assert roadshift.hxw((512, 1024)) == "512x1024"
+    with pytest.raises(ValueError, match="unpack"):
+        roadshift.hxw((1, 512, 1024))

@@ -1,4 +1,7 @@
-"""The order of the folders: each may import only what stands below it; no folder grows too long."""
+"""The order of the folders: each may import only what stands below it; no folder grows too long.
+
+And a name means one thing: no class of one stage is a class or a type of another.
+"""
 
 import ast
 from collections.abc import Iterator
@@ -39,7 +42,20 @@ ORDER = {
     ],
     "demo": ["cli quickstart", "page", "bundle_facts", "html_parts"],
 }
+# What a stage may import of another, without exception: the stages meet on disk, so who reads a
+# bundle knows its format alone, and the quickstart calls the others as commands.
+READS = {
+    "adapt": (),
+    "export": ("adapt", "serve"),
+    "serve": ("export.bundle",),
+    "demo": ("export.bundle", "serve"),
+}
 MOST = 14
+# Only a folder that carries requests may know how they travel.
+TRANSPORTS = {"starlette", "uvicorn", "grpc"}
+WITHOUT_TRANSPORT = ("models", "media", "runtime", "protocol")
+# A score is a score: mIoU and the classes' IoU in percent, as adapt writes and the report reads it.
+SAME_MEANING = {"Scores"}
 
 
 def modules(stage: str) -> Iterator[tuple[str, Path]]:
@@ -70,6 +86,59 @@ def test_no_import_runs_against_the_order(stage: str) -> None:
             if of == stage and other in rank and other != part and rank[other] <= rank[part]:
                 wrong.append(f"{path.relative_to(ROOT)} imports {name}")
     assert wrong == []
+
+
+@pytest.mark.parametrize("stage", ORDER)
+def test_a_stage_imports_of_another_only_what_it_reads(stage: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sorted((ROOT / stage).rglob("*.py"))
+        for name in imported(path)
+        if name.split(".")[0] in ORDER.keys() - {stage}
+        and not any(f"{name}.".startswith(f"{read}.") for read in READS[stage])
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("part", WITHOUT_TRANSPORT)
+def test_what_answers_knows_no_transport(part: str) -> None:
+    paths = sorted((ROOT / "serve" / part).rglob("*.py"))
+    assert paths
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in paths
+        for name in imported(path)
+        if name.split(".")[0] in TRANSPORTS
+    ]
+    assert wrong == []
+
+
+def types(stage: str) -> Iterator[tuple[str, bool]]:
+    """The public names of a stage's top-level classes and type aliases, and whether a class."""
+    for path in sorted((ROOT / stage).rglob("*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                yield node.name, True
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                for name in (target.id for target in targets if isinstance(target, ast.Name)):
+                    if name[0].isupper() and not name.isupper():
+                        yield name, False
+
+
+def test_a_class_is_called_like_no_type_of_another_stage() -> None:
+    found = {stage: list(types(stage)) for stage in ORDER}
+    classes = {s: {name for name, is_class in of if is_class} for s, of in found.items()}
+    assert all(classes.values())
+    twice = {
+        f"{name} of {stage} and of {other}"
+        for stage, names in classes.items()
+        for other, of in found.items()
+        if other != stage
+        for name in names & {name for name, _ in of}
+        if not name.startswith("_") and name not in SAME_MEANING
+    }
+    assert twice == set()
 
 
 @pytest.mark.parametrize("stage", ORDER)

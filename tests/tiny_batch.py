@@ -6,7 +6,7 @@ import torch
 from tiny_city import draw_tiny
 from torch import nn
 
-from adapt.data.batches import Batch
+from adapt.data.drawing.batches import Batch
 from adapt.run import Run
 
 

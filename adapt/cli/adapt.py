@@ -12,6 +12,9 @@ from adapt.methods import source_only as so
 from adapt.methods.ldr.config import RECIPES
 from adapt.methods.ldr.config import Config as LDRConfig
 from adapt.methods.ldr.stages import train_ldr
+from adapt.methods.self_training.self_training import Config as SelfTrainingConfig
+from adapt.methods.self_training.stages import RECIPES as PARTS
+from adapt.methods.self_training.stages import train_self_training
 from adapt.run import Run
 from adapt.stages.ablation import read_recipe, run_ablation
 from adapt.stages.ablation import table as ablation_table
@@ -34,6 +37,34 @@ def source_only(run: Flat[Run], config: Flat[so.Config] = so.Config()) -> None:
 def output_adversary(run: Flat[Run], config: Flat[oa.Config] = oa.Config()) -> None:
     """Align the outputs of both cities by discriminators (AdaptSegNet, AdvEnt)."""
     _done(run, train("output_adversary", oa.OutputAdversary, config, run))
+
+
+@app.command(name="self_training")
+def self_training(
+    run: Flat[Run],
+    config: Flat[SelfTrainingConfig] = SelfTrainingConfig(),
+    *,
+    ablation: str = "",
+    scored_on: str = "",
+) -> None:
+    """Learn the target from one's own moving average (DACS, DAFormer, MIC).
+
+    Parameters
+    ----------
+    ablation
+        run the rows of a table instead, each under --out, and print it: parts, or a TOML file like
+        adapt/methods/self_training/recipes/parts.toml
+    scored_on
+        for --ablation: labelled images that each finished row is scored on
+    """
+    if not ablation:
+        _done(run, train_self_training(config, run))
+        return
+    if not scored_on:
+        raise UserError("--ablation scores its rows: give --scored-on with labelled images")
+    recipe = read_recipe(ablation, PARTS, SelfTrainingConfig)
+    if rows := run_ablation(recipe, train_self_training, config, run, scored_on):
+        show(ablation_table(recipe, rows))
 
 
 @app.command(name="ldr")

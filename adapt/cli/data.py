@@ -20,7 +20,7 @@ from adapt.data.datasets import (
     other_classes,
     unlabelled,
 )
-from adapt.data.reading.spec import parse
+from adapt.data.reading.parse import parse
 from adapt.data.scan import scan as scan_all
 from adapt.data.scan_report import ScanReport, cache_path, write_report
 from adapt.pictures.contact_sheet import contact_sheet

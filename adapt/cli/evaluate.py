@@ -11,13 +11,14 @@ from rich import print as show
 from adapt.evaluation.evaluate import Views
 from adapt.evaluation.score import score, table
 from adapt.run import parse_size
+from roadshift import UserError
 
 
 def evaluate(
     run: Path,
     *,
     data: str,
-    which: Annotated[Literal["last", "best"], Parameter(name="--checkpoint")] = "last",
+    which: Annotated[str, Parameter(name="--checkpoint")] = "last",
     size: str = "",
     scales: tuple[float, ...] = (1.0,),
     flip: bool = False,
@@ -34,7 +35,7 @@ def evaluate(
     data
         labelled images, e.g. cityscapes:PATH#val
     which
-        last (the headline), or best (selected on target labels)
+        last (the headline), best (selected on target labels), or a step that --keep-every kept
     size
         HxW the images are resized to for the network; "" for the size of training
     scales
@@ -48,6 +49,8 @@ def evaluate(
     pictures
         write image | prediction | truth strips of eight images into this folder
     """
+    if which not in ("last", "best") and not which.isdecimal():
+        raise UserError(f"--checkpoint {which}: wanted last, best or the number of a kept step")
     views = Views(scales, flip, parse_size(size, "size"))
     scored = score(run, which, data, views, device=device, pictures=pictures)
     if json:

@@ -8,12 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from adapt.data.classes import CLASS_SETS
 from adapt.data.images import Images, LabelledImages
 from adapt.data.reading.decode import Unreadable
-from adapt.data.reading.layouts import class_table, find_images, find_labels, fixed_table
-from adapt.data.reading.sources import ImageFiles, LabelFiles, Toytown, ToytownLabels, toytown_names
-from adapt.data.reading.spec import Spec, parse
+from adapt.data.reading.layouts import class_table, find_images, find_labels
+from adapt.data.reading.parse import parse
+from adapt.data.reading.spec import Spec
 from adapt.data.scan_report import ScanReport, cache_path, read_report
 from roadshift import UserError
 
@@ -65,39 +64,28 @@ def labelled(spec: str, *, strict: bool = False) -> LabelledImages:
 
 def open_images(spec: Spec) -> Images:
     """All images of a spec, bad ones included; UserError when there is none."""
-    if spec.kind == "toytown":
-        names, source, where = toytown_names(spec), Toytown(str(spec.path)), str(spec.path)
-        table = fixed_table(_TOYTOWN_IDS, CLASS_SETS["toytown"].names, spec)
-    else:
-        where, names = find_images(spec)
-        source, table = ImageFiles(where), class_table(spec)
-    kept = tuple(name for name in names if spec.keeps(name))
+    found, table = find_images(spec), class_table(spec)
+    kept = tuple(name for name in found.names if spec.keeps(name))
     if not kept:
         raise UserError(
-            f"{spec.text}: none of the {len(names)} images in {where} matches the pattern "
-            f"{spec.pattern!r}; their names are like {names[0]}"
+            f"{spec.text}: none of the {len(found.names)} images in {found.where} matches the "
+            f"pattern {spec.pattern!r}; their names are like {found.names[0]}"
         )
-    return Images(spec.text, table.classes if table else None, kept, source)
+    return Images(spec.text, table.classes if table else None, kept, found.source)
 
 
 def has_labels(spec: Spec, images: Images) -> bool:
     """Whether there are labels and something says what their ids mean."""
-    if spec.kind == "toytown":
-        return True
-    return bool(class_table(spec) and find_labels(spec, images.names).files)
+    return bool(class_table(spec) and find_labels(spec, images.names).names)
 
 
 def open_labels(spec: Spec, images: Images) -> LabelledImages:
     """Those of the images that have a label, bad ones included; UserError when none has."""
-    if spec.kind == "toytown":
-        table = fixed_table(_TOYTOWN_IDS, CLASS_SETS["toytown"].names, spec)
-        source = ToytownLabels(str(spec.path))
-        return LabelledImages(images, table.classes, table.palette, table.ids, source)
-    pairs = find_labels(spec, images.names)
-    if not pairs.files:
+    found = find_labels(spec, images.names)
+    if not found.names:
         raise UserError(
-            f"{spec.text}: none of the {len(images)} images has a label in {pairs.folder}; wanted "
-            f"{pairs.example}, and so on"
+            f"{spec.text}: none of the {len(images)} images has a label in {found.where}; wanted "
+            f"{found.example}, and so on"
         )
     table = class_table(spec)
     if table is None:
@@ -105,14 +93,8 @@ def open_labels(spec: Spec, images: Images) -> LabelledImages:
             f"{spec.text}: {spec.path} has labels but no classes.json to say what their ids mean; "
             f"add one, or name one: folder:{spec.path}@FILE.json or @camvid11"
         )
-    with_label = tuple(name for name in images.names if name in pairs.files)
-    return LabelledImages(
-        replace(images, names=with_label),
-        table.classes,
-        table.palette,
-        table.ids,
-        LabelFiles(pairs),
-    )
+    with_label = replace(images, names=found.names)
+    return LabelledImages(with_label, table.classes, table.palette, table.ids, found.source)
 
 
 def other_classes(pairs: LabelledImages, found: Sequence[int] | dict[int, int]) -> UserError:
@@ -123,9 +105,6 @@ def other_classes(pairs: LabelledImages, found: Sequence[int] | dict[int, int]) 
         f"{_few([str(number) for number in sorted(found)])}, wanted {_few(known)}; check the kind "
         "of data, or say what the ids mean with folder:PATH@FILE.json"
     )
-
-
-_TOYTOWN_IDS = dict(enumerate(CLASS_SETS["toytown"].names))
 
 
 def _few(names: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, TypeVar
@@ -16,14 +16,9 @@ from jaxtyping import UInt8
 from adapt.data.classes import IGNORE, Colour, canonical, palette_of
 from adapt.data.reading.decode import Unreadable
 from adapt.data.reading.sources import ImageSource, LabelSource
-from roadshift import UserError
+from roadshift import UserError, hxw
 
 T = TypeVar("T")
-
-
-def by(size: tuple[int, ...]) -> str:
-    """HEIGHTxWIDTH, as sizes are written everywhere."""
-    return "x".join(map(str, size))
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,10 +33,20 @@ class Images:
     def __len__(self) -> int:
         return len(self.names)
 
-    def image(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
-        """Image i as RGB, 0..255; UserError, naming the file, when it cannot be read."""
+    def image(self, i: int, least: tuple[int, int] | None = None) -> UInt8[np.ndarray, "h w 3"]:
+        """Image i as RGB, 0..255; UserError, naming the file, when it cannot be read.
+
+        With `least` a JPEG may come at a half, a quarter or an eighth of its size, not under this.
+        """
         name = self.names[i]
-        return _read(partial(self.source.image, name), self.source.where(name), self.spec)
+        read = partial(self.source.image, name, least)
+        return _read(read, self.source.where(name), self.spec)
+
+    def mapped(self, class_map: Mapping[str, str]) -> Images:
+        """The same images, their classes by the names of a class map."""
+        if self.classes is None or not class_map:
+            return self
+        return replace(self, classes=tuple(dict.fromkeys(_mapped(self.classes, class_map))))
 
     @cached_property
     def content(self) -> str:
@@ -86,7 +91,7 @@ class LabelledImages:
         size = _read(partial(source.size, name), source.where(name), spec)
         if raw.shape != size:
             raise UserError(
-                f"{where} is {by(raw.shape)} while its image is {by(size)}; {_advice(spec)}"
+                f"{where} is {hxw(raw.shape)} while its image is {hxw(size)}; {_advice(spec)}"
             )
         return self.lookup[raw]
 
@@ -104,6 +109,22 @@ class LabelledImages:
         colours = dict(zip(self.classes, self.palette, strict=True))
         palette = tuple(colours.get(n) or palette_of([n])[0] for n in wanted)
         return replace(self, classes=wanted, palette=palette)
+
+    def mapped(self, class_map: Mapping[str, str]) -> LabelledImages:
+        """The same files, several classes as one by a class map; the first one's colour stays."""
+        if not class_map:
+            return self
+        colours = dict(
+            zip(reversed(_mapped(self.classes, class_map)), reversed(self.palette), strict=True)
+        )
+        names = tuple(dict.fromkeys(_mapped(self.classes, class_map)))
+        return replace(
+            self,
+            images=self.images.mapped(class_map),
+            classes=names,
+            palette=tuple(colours[name] for name in names),
+            ids=dict(zip(self.ids, _mapped(self.ids.values(), class_map), strict=True)),
+        )
 
     @cached_property
     def lookup(self) -> UInt8[np.ndarray, 65536]:
@@ -124,6 +145,10 @@ class LabelledImages:
     def fingerprint(self) -> str:
         """Hash of images, labels and classes: two runs with the same one had the same data."""
         return _hash([self.images.fingerprint, self.content, self.classes])
+
+
+def _mapped(names: Iterable[str], class_map: Mapping[str, str]) -> list[str]:
+    return [class_map.get(canonical(name), name) for name in names]
 
 
 def _read(reader: Callable[[], T], where: str, spec: str) -> T:

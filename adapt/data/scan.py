@@ -11,10 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 from adapt.data.datasets import has_labels, open_images, open_labels
-from adapt.data.images import Images, LabelledImages, by
+from adapt.data.images import Images, LabelledImages
 from adapt.data.reading.decode import Unreadable
-from adapt.data.reading.spec import parse
-from adapt.data.scan_report import Problem, ScanReport, Size, cache_path, write_report
+from adapt.data.reading.parse import parse
+from adapt.data.scan_report import Problem, ScanReport, SizeCount, cache_path, write_report
+from roadshift import hxw
 
 Wrong = list[tuple[str, str]]
 
@@ -37,15 +38,15 @@ def scan(text: str, tell: Callable[[int, int], None]) -> ScanReport:
     spec = parse(text)
     images = open_images(spec)
     pairs = open_labels(spec, images) if has_labels(spec, images) else None
-    sizes: dict[str, Size] = {}
+    sizes: dict[str, SizeCount] = {}
     ids: Counter[int] = Counter()
     problems: list[Problem] = []
     for done, finding in enumerate(_findings(images, pairs), 1):
         problems += finding.problems
         ids.update(finding.ids)
         if finding.size:
-            seen = sizes.get(by(finding.size), Size(0, finding.name))
-            sizes[by(finding.size)] = seen._replace(images=seen.images + 1)
+            seen = sizes.get(hxw(finding.size), SizeCount(0, finding.name))
+            sizes[hxw(finding.size)] = seen._replace(images=seen.images + 1)
         tell(done, len(images))
     known = pairs.ids if pairs else {}
     pixels = dict.fromkeys(known.values(), 0)
@@ -125,7 +126,7 @@ def _look_at_label(
         return {}, [("unreadable", f"has a label that {error}")]
     wrong: Wrong = []
     if size and raw.shape != size:
-        wrong.append(("mismatched", f"is {by(size)} while its label is {by(raw.shape)}"))
+        wrong.append(("mismatched", f"is {hxw(size)} while its label is {hxw(raw.shape)}"))
     counts = np.bincount(raw.ravel())
     ids = {int(number): int(counts[number]) for number in np.flatnonzero(counts)}
     if not ids.keys() & pairs.ids.keys():

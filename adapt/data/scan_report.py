@@ -36,7 +36,7 @@ class Problem:
     detail: str
 
 
-class Size(NamedTuple):
+class SizeCount(NamedTuple):
     """How many images have a size, and the first of them."""
 
     images: int
@@ -51,7 +51,7 @@ class ScanReport:
     images: int
     content: str
     labels: str | None
-    sizes: dict[str, Size]
+    sizes: dict[str, SizeCount]
     pixels: dict[str, int]
     ignored: int
     unlisted: dict[int, int]
@@ -89,7 +89,7 @@ def read_report(path: Path) -> ScanReport | None:
         raw: dict[str, Any] = json.loads(path.read_text())
         if raw.pop("format") > FORMAT:
             raise UserError(f"{path} was written by a newer roadshift; upgrade, or delete it")
-        raw["sizes"] = {size: Size(**found) for size, found in raw["sizes"].items()}
+        raw["sizes"] = {size: SizeCount(**found) for size, found in raw["sizes"].items()}
         raw["unlisted"] = {int(number): count for number, count in raw["unlisted"].items()}
         raw["problems"] = tuple(Problem(**problem) for problem in raw["problems"])
         return ScanReport(**raw)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from adapt import checkpoint
 from adapt.checkpoint import RunInfo
 from adapt.data.classes import Colour
 from adapt.data.datasets import LabelledImages, labelled
-from adapt.evaluation.comparison_grid import Column, Frame, grid
+from adapt.evaluation.comparison_grid import Column, NamedImage, grid
 from adapt.evaluation.cost import Cost, Function, costs_of
 from adapt.evaluation.evaluate import Views, evaluate
 from roadshift import UserError
@@ -64,7 +64,7 @@ class Request(NamedTuple):
     device: str = "cpu"
 
 
-class Candidate(NamedTuple):
+class ComparedRun(NamedTuple):
     """A run that is looked at; its segmentor is on the device asked for."""
 
     path: Path
@@ -80,11 +80,12 @@ def compare(
 
     A pixel counts when its true class is one that all runs have, so a run of more classes is asked
     the same question as the others. `say` is told what is being done. Raises UserError when a
-    folder is no run, no class is common to all, or the labels have none of those.
+    folder is no run, when not all have one class map and a class in common, or the labels have none
+    of those classes.
     """
     candidates = _opened(asked)
     shared, colours = _shared(candidates), _colours(candidates)
-    truth = _only(labelled(asked.data), shared)
+    truth = _only(labelled(asked.data).mapped(_class_map(candidates)), shared)
     chosen = np.linspace(0, len(truth) - 1, min(PICTURED, len(truth))).astype(int).tolist()
     say("the cost of a frame")
     frame = torch.from_numpy(truth.image(0))[None].to(asked.device)
@@ -110,27 +111,29 @@ def compare(
         left_out=tuple(c for c in colours if c not in shared),
         runs=tuple(runs),
     )
-    frames = [Frame(truth.images.names[i], truth.image(i)) for i in chosen]
+    frames = [NamedImage(truth.images.names[i], truth.image(i)) for i in chosen]
     return comparison, grid(frames, columns, colours)
 
 
-def _opened(asked: Request) -> list[Candidate]:
+def _opened(asked: Request) -> list[ComparedRun]:
     """All runs, by their folders' names, or by their paths where two have the same name."""
     if not asked.runs:
         raise UserError("no run was named; give one run folder or more")
     names = [run.resolve().name for run in asked.runs]
     if len(set(names)) < len(names):
         names = [str(run) for run in asked.runs]
-    found: list[Candidate] = []
+    found: list[ComparedRun] = []
     for run, name in zip(asked.runs, names, strict=True):
         segmentor, info, _ = checkpoint.read(run)
         segmentor.to(asked.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        found.append(Candidate(run, name, info, Function(segmentor, asked.size or info.work_size)))
+        found.append(
+            ComparedRun(run, name, info, Function(segmentor, asked.size or info.work_size))
+        )
     return found
 
 
 def _scored(
-    one: Candidate, cost: Cost, truth: LabelledImages, chosen: Sequence[int]
+    one: ComparedRun, cost: Cost, truth: LabelledImages, chosen: Sequence[int]
 ) -> tuple[Compared, list[Labels]]:
     """One run's numbers, and its label maps of the chosen images."""
     segmentor, size = one.function
@@ -155,7 +158,7 @@ def _scored(
     return compared, [seen[i] for i in chosen]
 
 
-def _colours(candidates: Sequence[Candidate]) -> dict[str, Colour]:
+def _colours(candidates: Sequence[ComparedRun]) -> dict[str, Colour]:
     """All classes of all runs, each in the colour of the first run that has it."""
     colours: dict[str, Colour] = {}
     for one in candidates:
@@ -164,7 +167,7 @@ def _colours(candidates: Sequence[Candidate]) -> dict[str, Colour]:
     return colours
 
 
-def _shared(candidates: Sequence[Candidate]) -> tuple[str, ...]:
+def _shared(candidates: Sequence[ComparedRun]) -> tuple[str, ...]:
     """The classes that all runs have, in the order of the first."""
     sets = [one.info.classes for one in candidates]
     shared = tuple(c for c in sets[0] if all(c in classes for classes in sets))
@@ -172,6 +175,18 @@ def _shared(candidates: Sequence[Candidate]) -> tuple[str, ...]:
         each = "; ".join(f"{one.name}: {', '.join(one.info.classes)}" for one in candidates)
         raise UserError(f"the runs have no class in common ({each}); compare runs that share some")
     return shared
+
+
+def _class_map(candidates: Sequence[ComparedRun]) -> Mapping[str, str]:
+    """The class map that all runs have; it may be empty."""
+    first = candidates[0]
+    for one in candidates:
+        if one.info.class_map != first.info.class_map:
+            raise UserError(
+                f"{first.name} and {one.name} were trained with different class maps (--map): "
+                "compare runs of one map"
+            )
+    return first.info.class_map
 
 
 def _only(labels: LabelledImages, classes: tuple[str, ...]) -> LabelledImages:

@@ -18,7 +18,7 @@ WIDTH, NARROWEST, WIDEST = 1920, 200, 480
 GAP, FAINT = 6, (110, 110, 110)
 
 
-class Frame(NamedTuple):
+class NamedImage(NamedTuple):
     """An image and its name."""
 
     name: str
@@ -34,7 +34,7 @@ class Column(NamedTuple):
 
 
 def grid(
-    frames: Sequence[Frame], columns: Sequence[Column], colours: Mapping[str, Colour]
+    frames: Sequence[NamedImage], columns: Sequence[Column], colours: Mapping[str, Colour]
 ) -> UInt8[np.ndarray, "h w 3"]:
     """The frames, and beside each its label maps laid over it, as one RGB picture."""
     titles = ["input", *(column.title for column in columns)]

@@ -15,11 +15,10 @@ from jaxtyping import UInt8
 from rich.table import Table
 from rich.text import Text
 
-from adapt.data.images import by
 from adapt.evaluation.compare import Comparison
 from adapt.evaluation.cost import FORWARDS
 from adapt.pictures.overlay import png
-from roadshift import replacing
+from roadshift import hxw, replacing
 
 CSS = """
 :root { color-scheme: light dark; --line: #d8dee8; --ink: #1d2733; --paper: #fff; --soft: #5b6777; }
@@ -39,7 +38,7 @@ i { display: inline-block; width: 13px; height: 13px; border-radius: 3px; margin
 """
 
 
-class Measured(NamedTuple):
+class Measure(NamedTuple):
     """One measure of every run, for people, and whether no run has a better one."""
 
     name: str
@@ -88,7 +87,7 @@ def notes(comparison: Comparison) -> list[str]:
         f"Each run's last checkpoint on the {_images(c)} of {c.data}: IoU in percent at the "
         f"labels' own size, over the pixels of the {len(c.classes)} classes compared.",
         *left_out,
-        f"Cost: one frame of {by(c.frame)} through the whole deployed function (resizing, a "
+        f"Cost: one frame of {hxw(c.frame)} through the whole deployed function (resizing, a "
         "translator where the method has one, the network without its auxiliary head), in torch "
         "and float32. GFLOPs are those of convolutions and matrix products, a multiply-add "
         f"counted as two; milliseconds are the median of {FORWARDS} forwards on {c.device} "
@@ -132,7 +131,7 @@ def _summary(comparison: Comparison) -> str:
     heads += "".join(f'<th class="number">{html.escape(m.name)}</th>' for m in measures)
     rows = [f"<tr>{heads}</tr>"]
     for k, run in enumerate(comparison.runs):
-        size = by(run.size) if run.size else "the frame's"
+        size = hxw(run.size) if run.size else "the frame's"
         facts = (run.name, run.method, run.network, run.steps, size)
         cells = "".join(f"<td>{html.escape(str(fact))}</td>" for fact in facts)
         cells += "".join(_number(m.values[k], m.best[k]) for m in measures)
@@ -152,7 +151,7 @@ def _classes(comparison: Comparison) -> str:
     return f"<table>{''.join(rows)}</table>"
 
 
-def _numbers(measure: Measured) -> str:
+def _numbers(measure: Measure) -> str:
     return "".join(map(_number, measure.values, measure.best))
 
 
@@ -160,16 +159,16 @@ def _number(value: str, best: bool) -> str:
     return f'<td class="number">{f"<b>{value}</b>" if best else value}</td>'
 
 
-def _ious(comparison: Comparison) -> list[Measured]:
+def _ious(comparison: Comparison) -> list[Measure]:
     runs = comparison.runs
     return [_measured(name, [r.iou[name] for r in runs], max) for name in comparison.classes]
 
 
-def _miou(comparison: Comparison) -> Measured:
+def _miou(comparison: Comparison) -> Measure:
     return _measured("mIoU %", [run.miou for run in comparison.runs], max)
 
 
-def _costs(comparison: Comparison) -> list[Measured]:
+def _costs(comparison: Comparison) -> list[Measure]:
     costs = [run.cost for run in comparison.runs]
     return [
         _measured("GFLOPs", [cost.gflops for cost in costs], min, 2),
@@ -183,9 +182,9 @@ def _measured(
     values: Sequence[float | None],
     best: Callable[[list[float]], float],
     places: int = 1,
-) -> Measured:
+) -> Measure:
     """Values that read the same are equally good; among one run there is no best."""
     texts = ["–" if v is None else f"{v:.{places}f}" for v in values]
     known = [v for v in values if v is not None]
     winner = f"{best(known):.{places}f}" if len(values) > 1 and known else ""
-    return Measured(name, texts, [text == winner for text in texts])
+    return Measure(name, texts, [text == winner for text in texts])

@@ -16,7 +16,7 @@ from adapt import checkpoint
 from adapt.data.datasets import LabelledImages, labelled
 from adapt.evaluation.evaluate import Views, evaluate, subset_mious
 from adapt.pictures.overlay import Palette, strip, write_png
-from roadshift import UserError, replacing
+from roadshift import UserError, hxw, replacing
 
 PICTURES = 8
 
@@ -56,7 +56,7 @@ def score(
     Without a size in `views` the images are looked at in the size the run was trained for.
     """
     segmentor, info, _ = checkpoint.read(run, which)
-    labels = labelled(data).with_classes(info.classes)
+    labels = labelled(data).mapped(info.class_map).with_classes(info.classes)
     views = replace(views, size=views.size or info.work_size)
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch sees no CUDA device here; use --device cpu")
@@ -86,7 +86,7 @@ def score(
 def table(evaluation: Evaluation) -> Table:
     """The scores for a terminal, classes in the order they were trained."""
     e = evaluation
-    size = f"{e.size[0]}x{e.size[1]}" if e.size else "native size"
+    size = hxw(e.size) if e.size else "native size"
     how = f"{size}, scales {e.scales}, flip {e.flip}"
     title = f"{e.method} ({e.network}, {e.checkpoint}) on {e.data}: {e.images} images, {how}"
     result = Table("class", "IoU %", title=title, title_justify="left")

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from adapt.data.batches import Batch
+from adapt.data.drawing.batches import Batch
 from adapt.game import Game, Losses
 from adapt.losses import (
     ADVERSARIAL_LOSSES,
@@ -89,6 +89,5 @@ class OutputAdversary:
         return z_s, z_t
 
     def _judged(self, D: OutputDiscriminator, z_s: Tensor, z_t: Tensor) -> tuple[Tensor, Tensor]:
-        """What D makes of the softmax of both halves."""
-        d_s, d_t = D(self.shown(torch.cat([z_s, z_t]).softmax(1))).chunk(2)
-        return d_s, d_t
+        """What D makes of the softmax of both; apart, so that G's loss goes back through one."""
+        return D(self.shown(z_s.softmax(1))), D(self.shown(z_t.softmax(1)))

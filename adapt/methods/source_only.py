@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adapt.data.batches import Batch
+from adapt.data.drawing.batches import Batch
 from adapt.game import Game, Losses
 from adapt.losses import cross_entropy
 from adapt.networks import build

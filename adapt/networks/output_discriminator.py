@@ -9,7 +9,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from roadshift import UserError
+from roadshift import UserError, hxw
 
 STRIDE = 32
 
@@ -24,22 +24,22 @@ class OutputDiscriminator(nn.Sequential):
     def __init__(self, channels: int, width: int = 64) -> None:
         super().__init__(
             nn.Conv2d(channels, width, 4, stride=2, padding=1),
-            nn.LeakyReLU(0.2),
+            nn.LeakyReLU(0.2, inplace=True),
             nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),
-            nn.LeakyReLU(0.2),
+            nn.LeakyReLU(0.2, inplace=True),
             nn.Conv2d(2 * width, 4 * width, 4, stride=2, padding=1),
-            nn.LeakyReLU(0.2),
+            nn.LeakyReLU(0.2, inplace=True),
             nn.Conv2d(4 * width, 8 * width, 4, stride=2, padding=1),
-            nn.LeakyReLU(0.2),
+            nn.LeakyReLU(0.2, inplace=True),
             nn.Conv2d(8 * width, 1, 4, stride=2, padding=1),
         )
 
     def forward(self, input: Float[Tensor, "n c h w"]) -> Float[Tensor, "n 1 hd wd"]:
         """Raises UserError for maps smaller than one patch: the training crops are too small."""
-        height, width = input.shape[-2:]
-        if min(height, width) < STRIDE:
+        size = input.shape[-2:]
+        if min(size) < STRIDE:
             raise UserError(
-                f"the output discriminator got a {height}x{width} map and needs at least "
-                f"{STRIDE}x{STRIDE}; give a --crop of that size or larger"
+                f"the output discriminator got a {hxw(size)} map and needs at least "
+                f"{hxw((STRIDE, STRIDE))}; give a --crop of that size or larger"
             )
         return super().forward(input)

@@ -29,7 +29,7 @@ from roadshift import UserError, replacing, unknown
 
 
 @dataclass(frozen=True)
-class Recipe:
+class AblationTable:
     """The title of a table and its rows: what each changes in the settings."""
 
     title: str
@@ -37,7 +37,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Row:
+class AblationRow:
     """A finished row: its scores, and the seconds its own stages took in this call."""
 
     name: str
@@ -52,7 +52,7 @@ class Train(Protocol):
     def __call__(self, config: Any, run: Run, *, shared: Path | None) -> bool: ...
 
 
-def read_recipe(name: str, recipes: Path, config: type[Any]) -> Recipe:
+def read_recipe(name: str, recipes: Path, config: type[Any]) -> AblationTable:
     """A recipe by its name in the folder `recipes`, or a TOML file, for a method's `config` class.
 
     Raises UserError for an unknown name, a file that is no recipe, and settings that do not exist
@@ -64,7 +64,9 @@ def read_recipe(name: str, recipes: Path, config: type[Any]) -> Recipe:
         raise unknown("recipe", name, known)
     try:
         values = tomllib.loads(path.read_text())
-        recipe = Recipe(str(values["title"]), {str(k): dict(v) for k, v in values["rows"].items()})
+        recipe = AblationTable(
+            str(values["title"]), {str(k): dict(v) for k, v in values["rows"].items()}
+        )
     except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             f"{path} is no recipe ({error!r}): wanted a title, and rows with the settings they "
@@ -76,13 +78,15 @@ def read_recipe(name: str, recipes: Path, config: type[Any]) -> Recipe:
     return recipe
 
 
-def run_ablation(recipe: Recipe, train: Train, config: Any, run: Run, scored_on: str) -> list[Row]:
+def run_ablation(
+    recipe: AblationTable, train: Train, config: Any, run: Run, scored_on: str
+) -> list[AblationRow]:
     """Train every row under `run.out` by the method's `train`, then score it.
 
     What is there already is not repeated. The labels of `scored_on` are read after a row's
     training. Empty in all processes but the first.
     """
-    rows: list[Row] = []
+    rows: list[AblationRow] = []
     for name, changes in recipe.rows.items():
         out = run.out / re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
         begun = time.monotonic()
@@ -91,7 +95,7 @@ def run_ablation(recipe: Recipe, train: Train, config: Any, run: Run, scored_on:
             seconds = time.monotonic() - begun
             pictures = out / "scored"
             scored = score(out, "last", scored_on, Views(), device=run.device, pictures=pictures)
-            rows.append(Row(name, scored, seconds))
+            rows.append(AblationRow(name, scored, seconds))
     if rows:
         plain = {row.name: {"miou": row.evaluation.miou, "iou": row.evaluation.iou} for row in rows}
         with replacing(run.out / "ablation.json") as temporary:
@@ -99,7 +103,7 @@ def run_ablation(recipe: Recipe, train: Train, config: Any, run: Run, scored_on:
     return rows
 
 
-def table(recipe: Recipe, rows: list[Row]) -> Table:
+def table(recipe: AblationTable, rows: list[AblationRow]) -> Table:
     """IoU by class and mIoU in percent, a line a row."""
     first = rows[0].evaluation
     title = f"{recipe.title}: {first.network} on {first.data}, {first.images} images"

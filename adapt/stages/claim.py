@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import roadshift
 from adapt import checkpoint
 from adapt.checkpoint import RunInfo
+from adapt.data.cities import class_map_of
 from adapt.data.classes import Colour
 from adapt.data.datasets import Images, LabelledImages
 from adapt.run import NEWER_FIELDS, Run, parse_size
@@ -43,6 +44,7 @@ def describe(
         method=name,
         network=run.network,
         classes=named.classes,
+        class_map=class_map_of(run),
         palette=named.palette,
         source=run.source,
         target=run.target,

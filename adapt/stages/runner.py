@@ -21,7 +21,7 @@ from lightning.fabric import Fabric
 
 from adapt import saved_state
 from adapt.checkpoint import RunInfo
-from adapt.data.batches import Draws
+from adapt.data.drawing.draws import Draws
 from adapt.fit import Method, fit
 from adapt.monitor import Monitor
 from adapt.pictures.overlay import Picture
@@ -53,6 +53,8 @@ class Training:
     picture: Callable[[Any], Picture]
     select: Callable[[Any], float] | None = None
     """scores the method on labelled target images, where the user asked for that"""
+    signals: Callable[[Any], Mapping[str, float]] = lambda _: {}
+    """what can be told of the method without a label"""
     publish: Callable[[], None] = lambda: None
 
 
@@ -174,7 +176,8 @@ class Stages:
                 stage.begin(method)
             select = partial(stage.select, method) if stage.select else None
             picture = partial(stage.picture, method)
-            monitor = Monitor(run, picture, select) if self.first else None
+            signals = partial(stage.signals, method)
+            monitor = Monitor(run, picture, select, signals) if self.first else None
             fit(method, stage.draws(), run, self.fabric, monitor)
         if self.first:
             stage.publish()

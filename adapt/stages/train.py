@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any, Protocol, runtime_checkable
 
-from adapt.data.batches import CITIES, make_draws
-from adapt.data.cities import open_cities
+from adapt.data.cities import class_map_of, open_cities
 from adapt.data.datasets import labelled
+from adapt.data.drawing.draws import CITIES, make_draws
 from adapt.device import make_fabric
 from adapt.evaluation.evaluate import Views, evaluate
 from adapt.fit import Method
@@ -17,6 +17,7 @@ from adapt.run import Run, parse_size
 from adapt.stages.claim import describe, fingerprints
 from adapt.stages.progress_pictures import segmented
 from adapt.stages.runner import Stages, Training, decided_by
+from adapt.stages.signals import signals
 
 
 def train(
@@ -35,7 +36,9 @@ def train(
     """
     source, target = open_cities(run)
     views = Views(size=parse_size(run.size, "size"))
-    scored = labelled(run.select_on).with_classes(source.classes) if run.select_on else None
+    scored = None
+    if run.select_on:
+        scored = labelled(run.select_on).mapped(class_map_of(run)).with_classes(source.classes)
     stage = Training(
         name="",
         run=run,
@@ -44,6 +47,7 @@ def train(
         draws=lambda: make_draws(run, source, target, cities=cities),
         begin=lambda method: init_segmentor(method.segmentor, run.weights),
         picture=lambda method: segmented(method.segmentor, target, views, source.palette),
+        signals=lambda method: signals([method.segmentor], target, views.size),
         select=None
         if scored is None
         else lambda method: evaluate(method.segmentor, scored, views).miou,

@@ -12,7 +12,6 @@ import torch
 from rich.progress import track
 
 from adapt.data.datasets import Images, LabelledImages
-from adapt.data.reading.layouts import Pairs
 from adapt.data.reading.sources import ImageFiles, LabelFiles
 from adapt.networks.image_generator import Translator
 from adapt.pictures.overlay import png
@@ -48,17 +47,11 @@ def translated(images: Images, folder: Path) -> Images:
 def translated_labelled(data: LabelledImages, folder: Path) -> LabelledImages:
     """The images and labels that the stage drew of these."""
     files = names(len(data))
-    pairs = Pairs(
-        folder / "labels",
-        dict(zip(files, files, strict=True)),
-        last_channel=False,
-        example=files[0],
-    )
     return replace(
         data,
         images=translated(data.images, folder),
         ids=dict(enumerate(data.classes)),
-        labels=LabelFiles(pairs),
+        labels=LabelFiles(folder / "labels", dict(zip(files, files, strict=True))),
     )
 
 

@@ -5,41 +5,37 @@ Of a bundle with a reconstructor also the image redrawn from the labels (reconst
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import socket
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import gradio as gr
-import uvicorn
-from fastapi import FastAPI
-from starlette.middleware.trustedhost import TrustedHostMiddleware
+from gradio.blocks import Block
 
 from demo.bundle_facts import bundle_facts
 from demo.html_parts import legend, text
 from demo.page.components import picture, scale
-from demo.page.reconstruction_tab import Rebuilding
-from demo.page.segmentation import Pixels, Segmented, heat, painted, segment
-from demo.page.theme import PAGE_CSS, theme
+from demo.page.reconstruction_tab import ReconstructionTab
+from demo.page.segmentation import Pixels, SegmentedImage, heat, painted, segment
 from export.bundle import Bundle, Golden
 from roadshift import Failure, UserError
-from serve.http.listening_socket import LOOPBACK
 from serve.limits import Limits
 from serve.media.codec import decode
 from serve.media.paint import class_shares
 from serve.runtime.engine import Engine
 from serve.runtime.image_graphs import ImageGraph
 
-MAX_UPLOAD = 32 * 2**20
 OPACITY = 60
 # Each open page keeps its last image on the server, for the opacity slider.
 MAX_PAGES = 32
+Changes = dict[Block, Any]
+"""New values of components; the others stay as they are."""
 
 
 class _Parts(NamedTuple):
-    """The components of the page that events read and write."""
+    """The components of the page that events read and write; `shown` holds the last image."""
 
+    shown: gr.State
     upload: gr.File
     examples: gr.Gallery
     shares: gr.HTML
@@ -48,7 +44,12 @@ class _Parts(NamedTuple):
     confidence: gr.Image
     note: gr.HTML
     tabs: gr.Tabs
-    rebuilding: Rebuilding | None
+    rebuilding: ReconstructionTab | None
+
+    @property
+    def of_an_image(self) -> list[Block]:
+        """What another image changes."""
+        return [self.shown, self.overlay, self.confidence, self.shares, self.note, self.upload]
 
 
 def build(bundle: Bundle, engine: Engine, reconstructor: ImageGraph | None = None) -> gr.Blocks:
@@ -62,10 +63,8 @@ def build(bundle: Bundle, engine: Engine, reconstructor: ImageGraph | None = Non
         title=f"roadshift: {bundle.name}", analytics_enabled=False, delete_cache=(600, 3600)
     )
     with page:
-        shown = gr.State(None)
         parts = _lay_out(bundle, golden, reconstructor)
-        show = _Shower(bundle, engine, golden)
-        outputs = [shown, parts.overlay, parts.confidence, parts.shares, parts.note, parts.upload]
+        show, outputs = _Shower(bundle, engine, golden, parts), parts.of_an_image
         # One image at a time goes through the engine, whichever button it came from.
         engine_event: dict[str, Any] = {"api_visibility": "private", "concurrency_id": "engine"}
         first = functools.partial(show.golden, 0)
@@ -77,9 +76,9 @@ def build(bundle: Bundle, engine: Engine, reconstructor: ImageGraph | None = Non
             page.load(first, parts.opacity, outputs, **engine_event),
         ]
         if parts.rebuilding is not None:
-            parts.rebuilding.follow(shown, parts.tabs, events)
+            parts.rebuilding.follow(parts.shown, parts.tabs, events)
         parts.opacity.change(
-            show.repaint, [shown, parts.opacity], parts.overlay,
+            show.repaint, [parts.shown, parts.opacity], parts.overlay,
             trigger_mode="always_last", show_progress="hidden", api_visibility="private",
         )  # fmt: skip
     page.queue(max_size=MAX_PAGES)
@@ -89,6 +88,7 @@ def build(bundle: Bundle, engine: Engine, reconstructor: ImageGraph | None = Non
 
 def _lay_out(bundle: Bundle, golden: list[Golden], reconstructor: ImageGraph | None) -> _Parts:
     """Inputs and shares on the left, pictures on the right, facts below."""
+    shown = gr.State(None)
     gr.HTML(_title(bundle), elem_classes="rs-title")
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
@@ -114,66 +114,54 @@ def _lay_out(bundle: Bundle, golden: list[Golden], reconstructor: ImageGraph | N
                 with gr.Tab("Confidence"):
                     confidence = picture("confidence")
                     gr.HTML(scale("0 % (a guess)", "100 % (sure)"))
-                rebuilding = Rebuilding(bundle, reconstructor) if reconstructor else None
+                rebuilding = ReconstructionTab(bundle, reconstructor) if reconstructor else None
             note = gr.HTML(elem_classes="rs-note", elem_id="note")
     with gr.Accordion("About this segmentor", open=False, elem_id="facts"):
         gr.HTML(bundle_facts(bundle))
-    return _Parts(upload, examples, shares, overlay, opacity, confidence, note, tabs, rebuilding)
-
-
-def serve_page(page: gr.Blocks, listener: socket.socket) -> None:
-    """Serves the page on a listening socket until Ctrl-C, which returns."""
-    host, port = listener.getsockname()[:2]
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    if host in LOOPBACK:
-        # Another site's name that resolves to this machine must not reach the page.
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]"])
-    # Mounted, not launched: launch() asks the network, honours a proxy and can open a tunnel.
-    app = gr.mount_gradio_app(
-        app, page, path="/", server_name=host, server_port=port, footer_links=[],
-        run_history=False, max_file_size=MAX_UPLOAD, ssr_mode=False, enable_monitoring=False,
-        mcp_server=False, pwa=False, show_error=True, css=PAGE_CSS, theme=theme(),
-    )  # fmt: skip
-    # An open page holds a connection for as long as it is open: one second, then it is cut.
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
-    with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listener])
+    return _Parts(
+        shown, upload, examples, shares, overlay, opacity, confidence, note, tabs, rebuilding
+    )
 
 
 class _Shower:
-    """What the page's events do; each answer is in the order of the page's outputs.
+    """What the page's events do: each answers with the new value of every component it changes."""
 
-    The last output is the upload box: it is emptied, for the next file.
-    """
+    def __init__(self, bundle: Bundle, engine: Engine, golden: list[Golden], parts: _Parts) -> None:
+        self._bundle, self._engine, self._golden, self._parts = bundle, engine, golden, parts
 
-    def __init__(self, bundle: Bundle, engine: Engine, golden: list[Golden]) -> None:
-        self._bundle, self._engine, self._golden = bundle, engine, golden
-
-    def upload(self, data: bytes, opacity: float) -> tuple[Any, ...]:
+    def upload(self, data: bytes, opacity: float) -> Changes:
         return self._explained(lambda: decode(data, Limits().pixels), opacity)
 
-    def example(self, opacity: float, event: gr.SelectData) -> tuple[Any, ...]:
+    def example(self, opacity: float, event: gr.SelectData) -> Changes:
         return self.golden(int(event.index), opacity)
 
-    def golden(self, index: int, opacity: float) -> tuple[Any, ...]:
+    def golden(self, index: int, opacity: float) -> Changes:
         return self._explained(lambda: self._golden[index].image, opacity)
 
-    def repaint(self, shown: Segmented | None, opacity: float) -> Pixels | None:
+    def repaint(self, shown: SegmentedImage | None, opacity: float) -> Pixels | None:
         return None if shown is None else painted(shown, self._bundle, opacity / 100)
 
-    def _explained(self, image: Callable[[], Pixels], opacity: float) -> tuple[Any, ...]:
+    def _explained(self, image: Callable[[], Pixels], opacity: float) -> Changes:
         """Our own errors' sentences reach the person at the browser; the page stays as it was."""
         try:
             return self._all(segment(self._engine, self._bundle, image()), opacity)
         except (UserError, Failure) as error:
             gr.Warning(text(error), title="Not segmented", duration=20)
-            return (*[gr.skip()] * 5, None)
+            return {self._parts.upload: None}
 
-    def _all(self, shown: Segmented, opacity: float) -> tuple[Any, ...]:
+    def _all(self, shown: SegmentedImage, opacity: float) -> Changes:
         shares = class_shares(shown.labels, self._bundle.classes)
         overlay = painted(shown, self._bundle, opacity / 100)
         colours = legend(shares, self._bundle.palette)
-        return shown, overlay, heat(shown), colours, text(shown.note), None
+        parts = self._parts
+        return {
+            parts.shown: shown,
+            parts.overlay: overlay,
+            parts.confidence: heat(shown),
+            parts.shares: colours,
+            parts.note: text(shown.note),
+            parts.upload: None,  # empty, for the next file
+        }
 
 
 def _title(bundle: Bundle) -> str:

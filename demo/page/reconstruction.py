@@ -13,7 +13,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from demo.page.segmentation import Pixels, Segmented, resized, viridis
+from demo.page.segmentation import Pixels, SegmentedImage, resized, viridis
 from export.bundle import Bundle
 from serve.media.paint import colourise
 from serve.runtime.image_graphs import ImageGraph
@@ -33,7 +33,7 @@ class Rebuilt(NamedTuple):
     difference: Pixels
 
 
-def rebuild(reconstructor: ImageGraph, bundle: Bundle, shown: Segmented) -> Rebuilt:
+def rebuild(reconstructor: ImageGraph, bundle: Bundle, shown: SegmentedImage) -> Rebuilt:
     """The input, its class colours, what is drawn of them, and where the drawing disagrees.
 
     At most MAX_SIDE on a side, unless the bundle has one size. Raises Failure as the engine does.
@@ -67,7 +67,7 @@ def matched(drawing: Pixels, image: Pixels) -> np.ndarray[tuple[int, ...], np.dt
     return moved.clip(0, 255).astype(np.float32)
 
 
-def _size(bundle: Bundle, shown: Segmented) -> tuple[int, int]:
+def _size(bundle: Bundle, shown: SegmentedImage) -> tuple[int, int]:
     """(height, width) at which is drawn: the reconstructor takes it."""
     height, width = shown.labels.shape
     if bundle.size is not None:

@@ -11,7 +11,7 @@ from gradio.events import Dependency
 from demo.html_parts import text
 from demo.page.components import picture, scale
 from demo.page.reconstruction import TOP, rebuild
-from demo.page.segmentation import Segmented
+from demo.page.segmentation import SegmentedImage
 from export.bundle import Bundle
 from roadshift import Failure
 from serve.runtime.image_graphs import ImageGraph
@@ -30,7 +30,7 @@ SENTENCE = (
 )
 
 
-class Rebuilding:
+class ReconstructionTab:
     """Lays the tab out where it is made; draws only while the tab is open, for it takes a while."""
 
     def __init__(self, bundle: Bundle, reconstructor: ImageGraph) -> None:
@@ -62,7 +62,7 @@ class Rebuilding:
     def _choose(self, event: gr.SelectData) -> bool:
         return event.value == NAME
 
-    def _draw(self, shown: Segmented | None, opened: bool) -> tuple[Any, ...]:
+    def _draw(self, shown: SegmentedImage | None, opened: bool) -> tuple[Any, ...]:
         if shown is None or not opened:
             return tuple([gr.skip()] * len(self._pictures))
         try:

@@ -21,7 +21,7 @@ MAX_SIDE = 1600
 UNSURE = 128
 
 
-class Segmented(NamedTuple):
+class SegmentedImage(NamedTuple):
     """One segmented image: RGB [h,w,3], labels [h,w], confidence [h,w] (255 is sure), a note."""
 
     image: Pixels
@@ -30,7 +30,7 @@ class Segmented(NamedTuple):
     note: str
 
 
-def segment(engine: Engine, bundle: Bundle, image: Pixels) -> Segmented:
+def segment(engine: Engine, bundle: Bundle, image: Pixels) -> SegmentedImage:
     """Segments an RGB image [h,w,3]; a bundle of one fixed size gets the image resized to it.
 
     Raises UserError where the engine does, for an image that is too small.
@@ -50,10 +50,10 @@ def segment(engine: Engine, bundle: Bundle, image: Pixels) -> Segmented:
         f" · segmented in {milliseconds:.0f} ms · confidence {100 * confidence.mean() / 255:.0f} % "
         f"in the mean, under 50 % on {100 * (confidence < UNSURE).mean():.1f} % of the pixels"
     )
-    return Segmented(image, answer.labels[0], confidence, note)
+    return SegmentedImage(image, answer.labels[0], confidence, note)
 
 
-def painted(shown: Segmented, bundle: Bundle, opacity: float) -> Pixels:
+def painted(shown: SegmentedImage, bundle: Bundle, opacity: float) -> Pixels:
     """The image with the class colours over it, `opacity` 0..1, at most MAX_SIDE on a side."""
     size = _display_size(shown)
     image = resized(shown.image, size, cv2.INTER_AREA)
@@ -61,7 +61,7 @@ def painted(shown: Segmented, bundle: Bundle, opacity: float) -> Pixels:
     return overlay(image, labels, bundle.palette, opacity)
 
 
-def heat(shown: Segmented) -> Pixels:
+def heat(shown: SegmentedImage) -> Pixels:
     """The confidence as colours, dark blue (a guess) to yellow (sure), RGB [h,w,3]."""
     small = resized(shown.confidence, _display_size(shown), cv2.INTER_AREA)
     return viridis(small)
@@ -79,7 +79,7 @@ def viridis(values: Pixels) -> Pixels:
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
 
 
-def _display_size(shown: Segmented) -> tuple[int, int]:
+def _display_size(shown: SegmentedImage) -> tuple[int, int]:
     height, width = shown.labels.shape
     scale = min(1.0, MAX_SIDE / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))

@@ -21,7 +21,7 @@ from export.precision.budget import Budget
 from export.precision.search import BudgetError
 from export.report.precision_curve import curve
 from export.triton.repository import write_repository
-from roadshift import Failure, UserError, replacing
+from roadshift import Failure, UserError, hxw, replacing
 
 Flat = Parameter(name="*")
 
@@ -68,7 +68,11 @@ def export(
     check_destination(out)
     saved = read(run, which)
     spec = frames or saved.info.target
-    chosen = frames_with_labels(data, saved.info.classes) if data else frames_without_labels(spec)
+    chosen = (
+        frames_with_labels(data, saved.info.classes, saved.info.class_map)
+        if data
+        else frames_without_labels(spec)
+    )
     lowering = lower.lowering(run, saved.info, count if data is None else 0) if precisions else None
     console = Console(soft_wrap=True)
     try:
@@ -114,7 +118,7 @@ def _tables(checks: dict[str, Any], labelled: bool) -> Iterator[Table]:
             before, after, between = (check[f"miou_{k}"] for k in ("torch", "graph", "between"))
             table.add_row(
                 precision,
-                _times(check),
+                hxw(check["size"]),
                 str(check["frames"]),
                 f"{check['logit_error_max']:.1e} of {check['logit_range']:.3g}",
                 f"{check['agreement']:.4%}",
@@ -127,9 +131,5 @@ def _tables(checks: dict[str, Any], labelled: bool) -> Iterator[Table]:
             for check in checks[graph.kind]["sizes"]:
                 psnr = "equal" if check["psnr"] is None else f"{check['psnr']:.1f} dB"
                 off = f"{check['off_most']} of 255"
-                table.add_row(_times(check), str(check["pictures"]), off, psnr)
+                table.add_row(hxw(check["size"]), str(check["pictures"]), off, psnr)
             yield table
-
-
-def _times(check: dict[str, Any]) -> str:
-    return f"{check['size'][0]}x{check['size'][1]}"

@@ -10,7 +10,7 @@ from export.bundle.graphs import PRECISIONS
 from export.frames import calibration_frames
 from export.precision.budget import Budget
 from export.precision.lower import Lowering
-from export.precision.ranges import Method
+from export.precision.ranges import CalibrationMethod
 from roadshift import UserError, unknown
 
 
@@ -24,7 +24,7 @@ class Lower:
     """unlabelled images that fp16 and int8 are calibrated on; the run's target by default"""
     calibration_count: int = 32
     """how many of them, evenly spread"""
-    calibrate: Method = "entropy"
+    calibrate: CalibrationMethod = "entropy"
     """how int8's ranges are found; they are kept in the run's folder for the next time"""
     max_miou_drop: float = 0.5
     """points that mIoU may fall (with --data)"""
@@ -65,7 +65,7 @@ class Lower:
                 "least are needed"
             )
         spec = self.calibration or info.target
-        frames = calibration_frames(spec, info.classes)
+        frames = calibration_frames(spec, info.classes, info.class_map)
         if spec == info.target and compared:
             frames = frames.without(compared)
         return Lowering(

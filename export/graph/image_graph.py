@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from export.bundle.graphs import GraphSpec
-from export.frames import Pixels
-from export.graph.onnx_file import Size, check_model, check_size, export_module
+from export.frames import Pixels, Size
+from export.graph.onnx_file import check_model, check_size, export_module
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +49,6 @@ def to_onnx(drawing: ImageModule, size: Size | None) -> onnx.ModelProto:
         {spec.input: (uint8, (*full, *spec.channels)), spec.output: (uint8, (*full, 3))},
     )
     return model
-
-
-def smallest_size(min_size: Size, work_size: Size | None) -> Size:
-    """Of the pictures for which a graph is made: with a work size they are resized anyway."""
-    return min_size if work_size is None else (16, 16)
 
 
 def as_bytes(x: Tensor, size: Size, work_size: Size | None) -> Tensor:

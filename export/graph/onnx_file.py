@@ -11,11 +11,11 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
-from roadshift import Failure, UserError
+from export.frames import Size
+from roadshift import Failure, UserError, hxw
 
 OPSET = 18  # newer Resize and ArgMax run on the CPU in CUDA builds of ONNX Runtime
 TRACED = (176, 304)  # nobody's camera: every size that is checked later is another one
-Size: TypeAlias = tuple[int, int]
 Type: TypeAlias = tuple[int, tuple[int | str, ...]]
 """A tensor's element type, as ONNX numbers them, and its axes: a length, or a free one's name."""
 
@@ -57,12 +57,20 @@ def describe(model: onnx.ModelProto, metadata: Mapping[str, Any]) -> None:
     onnx.helper.set_model_props(model, {key: json.dumps(v) for key, v in metadata.items()})
 
 
+def smallest_size(min_size: Size, work_size: Size | None) -> Size:
+    """Of the frames for which a graph is made: with a work size they are resized anyway.
+
+    `min_size` is the network's own (height, width).
+    """
+    return min_size if work_size is None else (16, 16)
+
+
 def check_size(size: Size | None, smallest: Size, what: str) -> None:
     """Raises UserError for a fixed `size` below the smallest that `what` takes."""
     if size is not None and (size[0] < smallest[0] or size[1] < smallest[1]):
         raise UserError(
-            f"--size is {size[0]}x{size[1]} and this {what} takes frames from "
-            f"{smallest[0]}x{smallest[1]} on: give a larger size"
+            f"--size is {hxw(size)} and this {what} takes frames from "
+            f"{hxw(smallest)} on: give a larger size"
         )
 
 

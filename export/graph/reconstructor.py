@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from adapt.checkpoint import SavedRun
 from adapt.networks.image_generator import Reconstructor
 from export.bundle.graphs import RECONSTRUCTOR
-from export.frames import Pixels
-from export.graph.image_graph import ImageModule, as_bytes, smallest_size
-from export.graph.onnx_file import Size
+from export.frames import Pixels, Size
+from export.graph.image_graph import ImageModule, as_bytes
+from export.graph.onnx_file import smallest_size
 
 
-class Rebuilding(nn.Module):
+class DeployedReconstructor(nn.Module):
     """Label map in, image of its size out, so that no client can do it wrongly.
 
     Holds the resizing to the size worked at in training and back, the vector of classes at every
@@ -56,7 +56,7 @@ def drawing(reconstructor: Reconstructor, work_size: Size | None) -> ImageModule
     classes = reconstructor.classes
     return ImageModule(
         spec=RECONSTRUCTOR,
-        module=Rebuilding(reconstructor, work_size).eval(),
+        module=DeployedReconstructor(reconstructor, work_size).eval(),
         smallest=smallest_size(reconstructor.min_size, work_size),
         more=lambda size: striped(size, classes),
     )

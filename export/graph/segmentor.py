@@ -12,13 +12,20 @@ from torch.nn.functional import interpolate
 from adapt.evaluation.evaluate import logits_of
 from adapt.networks.segmentor import Segmentor
 from export.bundle.graphs import SEGMENTOR
-from export.graph.onnx_file import Size, check_model, check_size, export_module, tensors
+from export.frames import Size
+from export.graph.onnx_file import (
+    check_model,
+    check_size,
+    export_module,
+    smallest_size,
+    tensors,
+)
 from roadshift import Failure
 
 OUTPUTS = tuple(SEGMENTOR.outputs)
 
 
-class Answer(NamedTuple):
+class SegmentorOutputs(NamedTuple):
     """What the graph answers; `logits` are those at low resolution, before upsampling."""
 
     labels: Tensor
@@ -38,8 +45,9 @@ class Deployed(nn.Module):
         self.segmentor = segmentor
         self.work_size = work_size
         self.align_corners = segmentor.align_corners
+        self.smallest = smallest_size(segmentor.min_size, work_size)
 
-    def forward(self, image: Tensor) -> Answer:
+    def forward(self, image: Tensor) -> SegmentorOutputs:
         """RGB uint8 [n,h,w,3] -> labels and confidence, uint8 [n,h,w], and logits.
 
         The confidence is the largest softmax probability times 255, rounded.
@@ -49,14 +57,9 @@ class Deployed(nn.Module):
         full = interpolate(logits, size=size, mode="bilinear", align_corners=self.align_corners)
         # The same number as softmax(1).amax(1), in an eighth of the time under ONNX Runtime.
         confidence = 1 / (full - full.amax(1, keepdim=True)).exp().sum(1)
-        return Answer(
+        return SegmentorOutputs(
             full.argmax(1).to(torch.uint8), (confidence * 255).round().to(torch.uint8), logits
         )
-
-
-def smallest_size(segmentor: Segmentor, work_size: Size | None) -> Size:
-    """The smallest (height, width) of frames for which a bundle is made."""
-    return segmentor.min_size if work_size is None else (16, 16)
 
 
 def to_onnx(deployed: Deployed, size: Size | None) -> onnx.ModelProto:
@@ -65,7 +68,7 @@ def to_onnx(deployed: Deployed, size: Size | None) -> onnx.ModelProto:
     Raises UserError for a size below the network's smallest, Failure when torch cannot export the
     network or the graph is not as it should be.
     """
-    check_size(size, smallest_size(deployed.segmentor, deployed.work_size), "network")
+    check_size(size, deployed.smallest, "network")
     model = export_module(deployed, size, SEGMENTOR.channels, (SEGMENTOR.input, OUTPUTS))
     check_graph(model, size)
     return model

@@ -12,11 +12,12 @@ from adapt.checkpoint import SavedRun
 from adapt.networks.image_generator import Translator
 from adapt.networks.segmentors.translated import Translated
 from export.bundle.graphs import TRANSLATOR
-from export.graph.image_graph import ImageModule, as_bytes, smallest_size
-from export.graph.onnx_file import Size
+from export.frames import Size
+from export.graph.image_graph import ImageModule, as_bytes
+from export.graph.onnx_file import smallest_size
 
 
-class Translating(nn.Module):
+class DeployedTranslator(nn.Module):
     """Frame in, frame of its size out: resizing to the work size and back, network, rounding."""
 
     def __init__(self, translator: Translator, work_size: Size | None) -> None:
@@ -44,6 +45,6 @@ def drawing(translator: Translator, work_size: Size | None) -> ImageModule:
     """The translator as one graph."""
     return ImageModule(
         spec=TRANSLATOR,
-        module=Translating(translator, work_size).eval(),
+        module=DeployedTranslator(translator, work_size).eval(),
         smallest=smallest_size(translator.min_size, work_size),
     )

@@ -14,7 +14,7 @@ from export.bundle.graphs import SEGMENTOR
 from export.frames import Frame, Frames, Pixels
 from export.precision.budget import Measured
 from export.verification.comparison import class_drop
-from export.verification.cpu_session import Session
+from export.verification.cpu_session import CpuSession
 from serve.runtime.exact_labels.labels import labels_at
 from serve.runtime.rewrites.int8_on_cpu import for_cpu
 from serve.runtime.rewrites.prune import prune
@@ -22,7 +22,7 @@ from serve.runtime.rewrites.prune import prune
 RUNS = 7
 
 
-class Judge:
+class LabelJudge:
     """Compares labels with the float32 graph's, frame by frame; holds one label map a frame.
 
     `frames` decide whether a budget holds; where they have labels, mIoU is known as well.
@@ -66,7 +66,7 @@ class Judge:
         found = list(self._labels(_session(model), self.unlabelled))
         return _disagreement(found, self._wanted_unlabelled)
 
-    def _labels(self, session: Session, frames: Frames) -> Iterator[Pixels]:
+    def _labels(self, session: CpuSession, frames: Frames) -> Iterator[Pixels]:
         for i in range(frames.count):
             frame = frames.read(i)
             logits = session.run(SEGMENTOR.input, frame.image[None], ["logits"])[0].numpy()
@@ -88,14 +88,14 @@ class Judge:
         return 1e3 * statistics.median(times[1:])
 
 
-def _timed(session: Session, frame: Frame) -> float:
+def _timed(session: CpuSession, frame: Frame) -> float:
     began = time.perf_counter()
     session.run(SEGMENTOR.input, frame.image[None], ["logits"])
     return time.perf_counter() - began
 
 
-def _session(model: onnx.ModelProto) -> Session:
-    return Session(prune(model.SerializeToString(), ["logits"]))
+def _session(model: onnx.ModelProto) -> CpuSession:
+    return CpuSession(prune(model.SerializeToString(), ["logits"]))
 
 
 def _copy(model: onnx.ModelProto) -> onnx.ModelProto:

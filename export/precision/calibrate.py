@@ -27,9 +27,9 @@ from onnxruntime.quantization.calibrate import HistogramCollector
 
 from export.precision.graph_index import Flow, prepared
 from export.precision.int8_nodes import sites
-from export.precision.partial_session import Pixels, Session, times
-from export.precision.ranges import FORMAT, Method, Ranges, read_ranges, write_ranges
-from roadshift import Failure, UserError
+from export.precision.partial_session import PartialSession, Pixels
+from export.precision.ranges import FORMAT, CalibrationMethod, Ranges, read_ranges, write_ranges
+from roadshift import Failure, UserError, hxw
 
 Histogram = NDArray[np.int64]
 BINS = {"entropy": 1024, "percentile": 4096}
@@ -39,7 +39,10 @@ PERCENTILE = 99.999
 
 
 def calibrate(
-    model: onnx.ModelProto, frames: Iterable[Pixels], method: Method, cache: Path | None = None
+    model: onnx.ModelProto,
+    frames: Iterable[Pixels],
+    method: CalibrationMethod,
+    cache: Path | None = None,
 ) -> Ranges:
     """The ranges of a float32 graph whose one input is uint8 [n,h,w,3].
 
@@ -72,7 +75,7 @@ def calibrate(
 
 
 def _fingerprint(
-    model: onnx.ModelProto, frames: Iterable[Pixels], method: Method
+    model: onnx.ModelProto, frames: Iterable[Pixels], method: CalibrationMethod
 ) -> tuple[str, int]:
     """The hash, and how many frames there are."""
     digest, count = hashlib.sha256(f"{FORMAT} {method} ".encode()), 0
@@ -86,10 +89,10 @@ def _fingerprint(
             )
         fits = [axis.dim_value in (0, n) for axis, n in zip(axes[1:], frame.shape, strict=False)]
         if not all(fits):
-            right = "x".join(str(axis.dim_value) for axis in axes[1:3])
+            right = hxw([axis.dim_value for axis in axes[1:3]])
             raise UserError(
-                f"calibration frame {count} is {times(frame)} and the graph takes {right}: give "
-                "frames of that size"
+                f"calibration frame {count} is {hxw(frame.shape[:2])} and the graph takes "
+                f"{right}: give frames of that size"
             )
         digest.update(f"{frame.shape}".encode() + np.ascontiguousarray(frame).tobytes())
         count += 1
@@ -116,7 +119,7 @@ def _extremes(
             reduced.append(f"{op} of {name}")
             nodes.append(helper.make_node(op, [name], [reduced[-1]], keepdims=0, name=reduced[-1]))
     low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
-    run = Session(model, reduced, nodes)
+    run = PartialSession(model, reduced, nodes)
     for frame in frames:
         found = np.array([float(x) for x in run(frame)]).reshape(-1, 3)
         if not np.isfinite(found).all():
@@ -132,11 +135,14 @@ def _extremes(
 
 
 def _histograms(
-    model: onnx.ModelProto, frames: Iterable[Pixels], largest: dict[str, float], method: Method
+    model: onnx.ModelProto,
+    frames: Iterable[Pixels],
+    largest: dict[str, float],
+    method: CalibrationMethod,
 ) -> dict[str, Histogram]:
     """How often the values of each tensor lie in each bin from -largest to largest."""
     counts = {name: np.zeros(BINS[method], np.int64) for name in largest}
-    run = Session(model, list(largest))
+    run = PartialSession(model, list(largest))
     for frame in frames:
         for (name, most), values in zip(largest.items(), run(frame), strict=True):
             counts[name] += np.histogram(values, BINS[method], (-most, most))[0]
@@ -144,7 +150,7 @@ def _histograms(
 
 
 def _threshold(
-    counts: Histogram, extremes: tuple[float, float], largest: float, method: Method
+    counts: Histogram, extremes: tuple[float, float], largest: float, method: CalibrationMethod
 ) -> tuple[float, float]:
     """ONNX Runtime's choice of (low, high) for a histogram."""
     symmetric, bins = method == "percentile", len(counts)

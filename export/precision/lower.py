@@ -10,12 +10,12 @@ from typing import Any
 import onnx
 
 from export.frames import Frames, Pixels
-from export.precision.accuracy import Judge
+from export.precision.accuracy import LabelJudge
 from export.precision.budget import Budget
 from export.precision.calibrate import calibrate
 from export.precision.fp16 import to_fp16
-from export.precision.ranges import Method, Ranges
-from export.precision.search import Found, Step, search
+from export.precision.ranges import CalibrationMethod, Ranges
+from export.precision.search import Found, SearchStep, search
 
 Say = Callable[[str], None]
 
@@ -30,7 +30,7 @@ class Lowering:
 
     precisions: tuple[str, ...]
     calibration: Frames
-    method: Method = "entropy"
+    method: CalibrationMethod = "entropy"
     cache: Path | None = None
     budget: Budget = field(default_factory=Budget)
     always: bool = False
@@ -44,7 +44,7 @@ class Lowered:
     model: onnx.ModelProto
     story: str
     kept: tuple[str, ...]
-    trail: tuple[Step, ...]
+    trail: tuple[SearchStep, ...]
     log: tuple[str, ...]
     budget: Budget
 
@@ -54,7 +54,7 @@ class Lowered:
         return {"made": self.story, "kept_in_fp32": list(self.kept), "search": steps}
 
 
-def lower(model: onnx.ModelProto, lowering: Lowering, judge: Judge, say: Say) -> list[Lowered]:
+def lower(model: onnx.ModelProto, lowering: Lowering, judge: LabelJudge, say: Say) -> list[Lowered]:
     """The graph in each of the precisions, in their order; `say` is told what is being done.
 
     Raises UserError for a calibration set that does not fit, search.BudgetError where INT8 loses
@@ -101,7 +101,7 @@ def _fp16(model: onnx.ModelProto, ranges: Ranges, lowering: Lowering) -> Lowered
 
 
 def _int8(
-    model: onnx.ModelProto, ranges: Ranges, lowering: Lowering, judge: Judge, say: Say
+    model: onnx.ModelProto, ranges: Ranges, lowering: Lowering, judge: LabelJudge, say: Say
 ) -> Lowered:
     log: list[str] = []
 

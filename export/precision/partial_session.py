@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
 from export.precision.graph_index import replace_nodes
-from roadshift import UserError
+from roadshift import UserError, hxw
 
 Pixels = NDArray[np.uint8]
 
 
-class Session:
+class PartialSession:
     """The part of a graph that `outputs` need, with `nodes` behind it, under ONNX Runtime."""
 
     def __init__(
@@ -50,12 +50,7 @@ class Session:
         except Exception as error:  # the runtime's errors share no narrower class
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise UserError(
-                f"the graph does not take a calibration frame of {times(frame)}: {reason}; give "
-                "larger frames"
+                f"the graph does not take a calibration frame of {hxw(frame.shape[:2])}: "
+                f"{reason}; give larger frames"
             ) from error
         return [np.asarray(answer) for answer in answers]
-
-
-def times(frame: Pixels) -> str:
-    """The size of [h,w,3] as HxW."""
-    return f"{frame.shape[0]}x{frame.shape[1]}"

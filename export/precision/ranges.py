@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 from roadshift import Failure, replacing
 
 FORMAT = 1
-Method: TypeAlias = Literal["entropy", "percentile", "minmax"]
+CalibrationMethod: TypeAlias = Literal["entropy", "percentile", "minmax"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Ranges:
     the graph, the method and the pixels of the `frames` frames.
     """
 
-    method: Method
+    method: CalibrationMethod
     frames: int
     fingerprint: str
     bounds: Mapping[str, tuple[float, float]]

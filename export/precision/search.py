@@ -22,7 +22,7 @@ from export.precision.ranges import Ranges
 from roadshift import Failure
 
 
-class Step(NamedTuple):
+class SearchStep(NamedTuple):
     """One graph of a search: the groups left in float32, the worst first, and what came out."""
 
     kept: tuple[str, ...]
@@ -39,13 +39,13 @@ class Found(NamedTuple):
 
     model: onnx.ModelProto
     kept: tuple[str, ...]
-    trail: tuple[Step, ...]
+    trail: tuple[SearchStep, ...]
 
 
 class BudgetError(Failure):
     """No graph with anything in INT8 holds the budget; `trail` is what was tried."""
 
-    def __init__(self, message: str, trail: tuple[Step, ...]) -> None:
+    def __init__(self, message: str, trail: tuple[SearchStep, ...]) -> None:
         super().__init__(message)
         self.trail = trail
 
@@ -114,19 +114,19 @@ class _Attempts:
         budget: Budget,
         log: Callable[[str], None],
     ) -> None:
-        self.trail: list[Step] = []
+        self.trail: list[SearchStep] = []
         self._model, self._ranges, self._judge = model, ranges, judge
         self._budget, self._log = budget, log
 
-    def __call__(self, kept: Sequence[str]) -> Step:
+    def __call__(self, kept: Sequence[str]) -> SearchStep:
         measured = self._judge(self._made(kept))
-        step = Step(tuple(kept), measured, self._budget.holds(measured))
+        step = SearchStep(tuple(kept), measured, self._budget.holds(measured))
         self.trail.append(step)
         what = f"{len(kept)} groups in float32 ({', '.join(kept)})" if kept else "all in INT8"
         self._log(f"{what}: {measured}; {'within' if step.holds else 'over'} the budget")
         return step
 
-    def found(self, step: Step) -> Found:
+    def found(self, step: SearchStep) -> Found:
         return Found(self._made(step.kept), step.kept, tuple(self.trail))
 
     def _made(self, kept: Sequence[str]) -> onnx.ModelProto:

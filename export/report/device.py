@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from export.report.document import Block, Heading, Points, Table, Text
+from roadshift import hxw
 from serve.device_check.device_report import DeviceReport, PrecisionReport
 from serve.device_check.latency import STAGES
 
@@ -12,7 +13,6 @@ from serve.device_check.latency import STAGES
 def device_blocks(device: DeviceReport) -> Iterator[Block]:
     """The provider of the nodes, the golden frames, and the time of every stage."""
     timed = device.precisions[0].latency
-    height, width = timed.size
     yield Heading("As a server runs it")
     yield Text(
         f"{device.runtime} on {device.provider} ({device.machine}). Golden frames are those whose "
@@ -22,7 +22,7 @@ def device_blocks(device: DeviceReport) -> Iterator[Block]:
     yield Table(heads, [_placed(precision) for precision in device.precisions])
     yield Points([f"{p.precision}: the {p.route} route, since {p.why}" for p in device.precisions])
     yield Text(
-        f"Milliseconds from a JPEG of {height}x{width} to a PNG of its labels: median / 95th / "
+        f"Milliseconds from a JPEG of {hxw(timed.size)} to a PNG of its labels: median / 95th / "
         f"99th percentile of {timed.runs} runs on the machine that exported, maybe a busy one. "
         "pre is what comes before the first convolution, on the host and in the graph; '-' is part "
         "of the network."

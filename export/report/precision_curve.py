@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from export.precision.budget import Budget
-from export.precision.search import Step
+from export.precision.search import SearchStep
 
 WIDTH, PLOT, ROW = 760, 320, 20
 LEFT, RIGHT, TOP = 64, 40, 56
@@ -35,7 +35,7 @@ STYLE = """
 """
 
 
-def curve(trail: Sequence[Step], budget: Budget) -> str:
+def curve(trail: Sequence[SearchStep], budget: Budget) -> str:
     """A standalone SVG of the steps of a search; a filled dot is within the budget.
 
     Up is what is lost: points of mIoU, or of the worst class where that decided, or per cent of the
@@ -92,7 +92,7 @@ def _round_step(about: float) -> float:
     return next(n * power for n in (1, 2, 5, 10) if n * power >= about * (1 - 1e-9))
 
 
-def _decisive(trail: Sequence[Step], budget: Budget) -> tuple[str, list[float], float]:
+def _decisive(trail: Sequence[SearchStep], budget: Budget) -> tuple[str, list[float], float]:
     """What to draw, its values and its limit: where possible what tells within from over."""
     found = [step.measured for step in trail]
     points = [m.miou_drop for m in found if m.miou_drop is not None]
@@ -124,7 +124,7 @@ def _axes(across: _Scale, up: _Scale, what: str) -> list[str]:
     return parts
 
 
-def _dots(trail: Sequence[Step], places: Sequence[tuple[float, float]]) -> list[str]:
+def _dots(trail: Sequence[SearchStep], places: Sequence[tuple[float, float]]) -> list[str]:
     """The dots, and their numbers where no other number stands yet."""
     parts, taken = list[str](), list[tuple[float, float]]()
     for i, (step, (x, y)) in enumerate(zip(trail, places, strict=True), start=1):
@@ -140,7 +140,7 @@ def _dots(trail: Sequence[Step], places: Sequence[tuple[float, float]]) -> list[
     return parts
 
 
-def _legend(trail: Sequence[Step]) -> list[str]:
+def _legend(trail: Sequence[SearchStep]) -> list[str]:
     """A line a step: its number, what is in float32, what came out."""
     heads = ("in float32: how many, the last", "mIoU", "worst class", "labels changed", "ms")
     parts = _row(BOTTOM + 72, heads)

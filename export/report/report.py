@@ -17,13 +17,13 @@ from export.report.tables import (
     lowered_blocks,
     margin_blocks,
     points,
-    times_text,
 )
-from export.verification.images import (
+from export.verification.drawings import (
     Redrawing,
 )
 from export.verification.segmentor import Verification
 from export.verification.tolerances import MAX_LOGIT_ERROR, MAX_MIOU_CHANGE, MIN_AGREEMENT
+from roadshift import hxw
 from serve.device_check.verify import DeviceReport
 
 
@@ -59,9 +59,7 @@ def report(bundle: Bundle, evidence: Evidence) -> list[Block]:
 def _origin(bundle: Bundle) -> Iterator[Block]:
     facts = bundle.provenance
     takes = (
-        f"{times_text(bundle.size)} only"
-        if bundle.size
-        else f"every size from {times_text(bundle.min_size)} on"
+        f"{hxw(bundle.size)} only" if bundle.size else f"every size from {hxw(bundle.min_size)} on"
     )
     yield Heading(bundle.name, 1)
     if facts["steps"]:
@@ -130,7 +128,7 @@ def _meaning(verification: Verification) -> str:
 
 def _inside(facts: dict[str, Any]) -> str:
     norm = facts["normalisation"]
-    steps = [f"resizes them to {times_text(facts['work_size'])}"] if facts["work_size"] else []
+    steps = [f"resizes them to {hxw(facts['work_size'])}"] if facts["work_size"] else []
     if facts["translator"]:
         steps.append("translates them into the source's colours")
     if norm:

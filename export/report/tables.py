@@ -8,7 +8,7 @@ from export.precision.lower import Lowered
 from export.report.document import Block, Figure, Heading, Points, Table, Text
 from export.report.precision_curve import curve
 from export.verification.comparison import SizeCheck
-from export.verification.images import (
+from export.verification.drawings import (
     DEVICE_PSNR,
     MAX_OFF,
     MAX_OFF_SHARE,
@@ -17,6 +17,7 @@ from export.verification.images import (
     Redrawing,
 )
 from export.verification.segmentor import Verification
+from roadshift import hxw
 
 Row = tuple[str, ...]
 
@@ -93,7 +94,7 @@ def cells(precision: str, check: SizeCheck) -> Row:
     worst = "" if drop is None or check.worst_class is None else f" {check.worst_class}"
     return (
         precision,
-        times_text(check.size),
+        hxw(check.size),
         str(check.frames),
         f"{check.logit_error_max:.2e}",
         f"{check.logit_error_mean:.2e}",
@@ -112,16 +113,12 @@ def cells(precision: str, check: SizeCheck) -> Row:
 def drawn_cells(check: DrawnCheck) -> Row:
     """One size's numbers of a graph that draws, in the order of DRAWN_COLUMNS."""
     return (
-        times_text(check.size),
+        hxw(check.size),
         str(check.pictures),
         f"{check.off_share:.4%}",
         f"{check.off_most} of 255",
         "equal" if check.psnr is None else f"{check.psnr:.1f} dB",
     )
-
-
-def times_text(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"
 
 
 def points(value: float | None) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from export.tensorrt.options import Wish
 from export.tensorrt.progress import Shown, monitor
-from roadshift import Failure, replacing
+from roadshift import Failure, hxw, replacing
 from serve.runtime.tensorrt.bindings import logger, reason, started
 
 
@@ -66,11 +66,13 @@ def _add_profile(trt: Any, builder: Any, network: Any, config: Any, wish: Wish) 
     try:
         profile.set_shape(given.name, wish.shape(1), most, most)
     except ValueError as error:
-        raise Failure(f"TensorRT {trt.__version__} refuses frames of {wish.hxw}: {error}") from None
+        raise Failure(
+            f"TensorRT {trt.__version__} refuses frames of {hxw(wish.size)}: {error}"
+        ) from None
     if config.add_optimization_profile(profile) < 0:
         raise Failure(
-            f"TensorRT {trt.__version__} refuses {wish.batch} frame(s) of {wish.hxw} for this "
-            f"graph, whose input is {tuple(given.shape)}: give another --size or --batch"
+            f"TensorRT {trt.__version__} refuses {wish.batch} frame(s) of {hxw(wish.size)} for "
+            f"this graph, whose input is {tuple(given.shape)}: give another --size or --batch"
         )
 
 
@@ -101,6 +103,6 @@ def _not_parsed(trt: Any, parser: Any, wish: Wish) -> Failure:
 def _not_built(trt: Any, log: Any, wish: Wish) -> Failure:
     return Failure(
         f"TensorRT {trt.__version__} could not build the {wish.graph} in {wish.precision} for "
-        f"{wish.batch} frame(s) of {wish.hxw}: {reason(log)}; free memory on the GPU, or give a "
-        "smaller --batch, another --workspace or --precision"
+        f"{wish.batch} frame(s) of {hxw(wish.size)}: {reason(log)}; free memory on the GPU, or "
+        "give a smaller --batch, another --workspace or --precision"
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from export.bundle import Bundle
 from export.bundle.graphs import GRAPHS, LOGITS
-from roadshift import UserError, unknown
+from roadshift import UserError, hxw, unknown
 
 Size = tuple[int, int]
 LEVELS = range(6)
@@ -35,11 +35,6 @@ class Wish:
         """The input's shape for `count` images."""
         return (count, *self.size, *GRAPHS[self.graph].channels)
 
-    @property
-    def hxw(self) -> str:
-        """The size as people write it."""
-        return f"{self.size[0]}x{self.size[1]}"
-
     def file(self, bundle: Bundle) -> str:
         """The graph's file in the bundle; UserError where the bundle has none."""
         graph = GRAPHS[self.graph]
@@ -49,7 +44,7 @@ class Wish:
         """The start of the plan's file name, e.g. city.segmentor.fp16.512x1024."""
         logits = ".logits" if self.output == LOGITS else ""
         batch = f".b{self.batch}" if self.batch > 1 else ""
-        return f"{bundle.name}.{self.graph}.{self.precision}{logits}.{self.hxw}{batch}"
+        return f"{bundle.name}.{self.graph}.{self.precision}{logits}.{hxw(self.size)}{batch}"
 
 
 def size_for(bundle: Bundle, asked: Size | None) -> Size:
@@ -63,13 +58,13 @@ def size_for(bundle: Bundle, asked: Size | None) -> Size:
     assert size is not None
     if bundle.size is not None and size != bundle.size:
         raise UserError(
-            f"bundle {bundle.folder} takes {_hxw(bundle.size)} only, and --size is {_hxw(size)}: "
-            f"leave --size out, or export the run again with --size {_hxw(size)}"
+            f"bundle {bundle.folder} takes {hxw(bundle.size)} only, and --size is {hxw(size)}: "
+            f"leave --size out, or export the run again with --size {hxw(size)}"
         )
     if size[0] < bundle.min_size[0] or size[1] < bundle.min_size[1]:
         raise UserError(
-            f"bundle {bundle.folder} takes frames from {_hxw(bundle.min_size)} on, and --size is "
-            f"{_hxw(size)}: give a larger one"
+            f"bundle {bundle.folder} takes frames from {hxw(bundle.min_size)} on, and --size is "
+            f"{hxw(size)}: give a larger one"
         )
     return size
 
@@ -95,7 +90,3 @@ def check(wish: Wish, bundle: Bundle) -> None:
     if wish.workspace is not None and wish.workspace < 1:
         raise UserError(f"--workspace is {wish.workspace}: wanted MiB, 1 or more")
     bundle.path(wish.file(bundle))
-
-
-def _hxw(size: Size) -> str:
-    return f"{size[0]}x{size[1]}"

@@ -23,7 +23,7 @@ class Word(str):
     __slots__ = ()
 
 
-class Tensor(NamedTuple):
+class TritonTensor(NamedTuple):
     """A tensor as Triton names it: its shape has the batch's axis, -1 is free."""
 
     name: str
@@ -31,24 +31,24 @@ class Tensor(NamedTuple):
     shape: tuple[int, ...]
 
 
-class Model(NamedTuple):
+class TritonModel(NamedTuple):
     """A model of the repository; `batch` is the largest that Triton may form, 0: it forms none."""
 
     name: str
     platform: str
-    given: Tensor
-    answers: tuple[Tensor, ...]
+    given: TritonTensor
+    answers: tuple[TritonTensor, ...]
     batch: int
 
 
-def tensor(value: onnx.ValueInfoProto) -> Tensor:
+def tensor(value: onnx.ValueInfoProto) -> TritonTensor:
     """A graph's input or output."""
     kind = value.type.tensor_type
     shape = (axis.dim_value if axis.HasField("dim_value") else -1 for axis in kind.shape.dim)
-    return Tensor(value.name, TYPES[kind.elem_type], tuple(shape))
+    return TritonTensor(value.name, TYPES[kind.elem_type], tuple(shape))
 
 
-def config(model: Model, warm_up: tuple[int, ...]) -> str:
+def config(model: TritonModel, warm_up: tuple[int, ...]) -> str:
     """The model's config.pbtxt; `warm_up` is the shape [h,w,...] of the input in its warm-up file.
 
     A full queue and a frame that waited too long are refused: an old frame is of no use to a car.
@@ -80,12 +80,12 @@ def config(model: Model, warm_up: tuple[int, ...]) -> str:
     return "".join(_lines(fields, ""))
 
 
-def _tensor(about: Tensor, batch: int) -> dict[str, Value]:
+def _tensor(about: TritonTensor, batch: int) -> dict[str, Value]:
     dims = about.shape[1:] if batch else about.shape
     return {"name": about.name, "data_type": Word(about.datatype), "dims": list(dims)}
 
 
-def _warm_ups(model: Model, shape: tuple[int, ...]) -> list[Value]:
+def _warm_ups(model: TritonModel, shape: tuple[int, ...]) -> list[Value]:
     """One frame, and the largest batch: what is chosen or allocated per size is so beforehand."""
     given: dict[str, Value] = {
         "data_type": Word(model.given.datatype),

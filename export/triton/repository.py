@@ -26,7 +26,7 @@ from export.bundle import SEGMENTOR, Bundle, GraphSpec
 from export.bundle.graphs import drawing_graphs
 from export.bundle.plan_file import Sidecar, manifest_hash, page_of, read_plan
 from export.bundle.replace_folder import replace_folder
-from export.triton.config import LABELS, WARM_UP, Model, Tensor, config, tensor
+from export.triton.config import LABELS, WARM_UP, TritonModel, TritonTensor, config, tensor
 from roadshift import Failure, UserError, replacing
 from serve.runtime.rewrites.prune import pruned
 
@@ -119,7 +119,7 @@ def _drawing(bundle: Bundle, spec: GraphSpec, max_batch: int) -> Files:
 def _onnx(name: str, graph: onnx.ModelProto, given: NDArray[np.uint8], max_batch: int) -> Files:
     inputs, answers = (tuple(map(tensor, v)) for v in (graph.graph.input, graph.graph.output))
     free = inputs[0].shape[0] == -1
-    model = Model(name, "onnxruntime_onnx", inputs[0], answers, max_batch if free else 0)
+    model = TritonModel(name, "onnxruntime_onnx", inputs[0], answers, max_batch if free else 0)
     return {ONNX: graph.SerializeToString(), **_told(model, given)}
 
 
@@ -138,15 +138,15 @@ def _plan(bundle: Bundle, path: Path, image: NDArray[np.uint8]) -> Files:
     return {**files, **_told(_planned(bundle.name, page), image)}
 
 
-def _planned(name: str, page: Sidecar) -> Model:
+def _planned(name: str, page: Sidecar) -> TritonModel:
     # A plan for one frame has an axis of length one, which Triton cannot form batches along.
     count, batch = (-1, page.batch) if page.batch > 1 else (1, 0)
-    given = Tensor(SEGMENTOR.input, "TYPE_UINT8", (count, *page.size, *SEGMENTOR.channels))
-    answer = Tensor(SEGMENTOR.output, "TYPE_UINT8", (count, *page.size))
-    return Model(name, "tensorrt_plan", given, (answer,), batch)
+    given = TritonTensor(SEGMENTOR.input, "TYPE_UINT8", (count, *page.size, *SEGMENTOR.channels))
+    answer = TritonTensor(SEGMENTOR.output, "TYPE_UINT8", (count, *page.size))
+    return TritonModel(name, "tensorrt_plan", given, (answer,), batch)
 
 
-def _told(model: Model, given: NDArray[np.uint8]) -> Files:
+def _told(model: TritonModel, given: NDArray[np.uint8]) -> Files:
     return {
         CONFIG: config(model, given.shape).encode(),
         f"warmup/{WARM_UP}": np.ascontiguousarray(given).tobytes(),

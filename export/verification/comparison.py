@@ -12,7 +12,7 @@ from torch import Tensor
 
 from adapt.evaluation.evaluate import Confusion, Scores
 from export.frames import Pixels, Size
-from export.graph.segmentor import Answer
+from export.graph.segmentor import SegmentorOutputs
 from export.verification.margins import MARGINS, MarginShare, by_margin, margin_shares
 from export.verification.reference import Wanted
 
@@ -53,7 +53,7 @@ class SizeCheck:
 
 
 @dataclass
-class Comparison:
+class SizeComparison:
     """Adds up batches of one size; holds no frame."""
 
     size: Size
@@ -76,7 +76,7 @@ class Comparison:
         self.torch = Confusion(self.classes)
         self.graph = Confusion(self.classes)
 
-    def add(self, wanted: Wanted, found: Answer, label: Pixels | None) -> None:
+    def add(self, wanted: Wanted, found: SegmentorOutputs, label: Pixels | None) -> None:
         """One batch: the network's answer, the graph's, and the true labels where known."""
         error = (found.logits - wanted.logits).abs()
         largest = float(error.max())

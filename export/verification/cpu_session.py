@@ -9,10 +9,10 @@ import onnxruntime
 import torch
 
 from export.frames import Pixels
-from roadshift import Failure
+from roadshift import Failure, hxw
 
 
-class Session:
+class CpuSession:
     """An exported graph under ONNX Runtime on the CPU, with torch's number of threads."""
 
     name = f"onnxruntime {onnxruntime.__version__}, CPU"
@@ -36,15 +36,10 @@ class Session:
             answers = self._session.run(outputs, {given: pixels})
         except Exception as error:  # as above
             raise Failure(
-                f"the exported graph does not take {times(pixels)} frames, which the "
+                f"the exported graph does not take {hxw(pixels.shape[1:3])} frames, which the "
                 f"network takes: {first_line(error)}; give --size HxW"
             ) from error
         return [torch.from_numpy(np.asarray(answer)) for answer in answers]
-
-
-def times(pixels: Pixels) -> str:
-    """The size of [n,h,w,...] as HxW."""
-    return f"{pixels.shape[1]}x{pixels.shape[2]}"
 
 
 def first_line(error: Exception) -> str:

@@ -11,8 +11,8 @@ from adapt.evaluation.evaluate import full_size, logits_of
 from adapt.networks.segmentor import Segmentor
 from export.bundle import Golden
 from export.frames import Frames, Pixels, Size
-from export.verification.cpu_session import first_line, times
-from roadshift import Failure
+from export.verification.cpu_session import first_line
+from roadshift import Failure, hxw
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +41,13 @@ def answer_of_network(subject: Subject, images: Pixels) -> Wanted:
         wanted = answer_of(subject.segmentor, images, subject.work_size)
     except (RuntimeError, ValueError) as error:
         raise Failure(
-            f"the network cannot take {times(images)} frames: {first_line(error)}; give larger "
-            "frames, or one size with --size HxW"
+            f"the network cannot take {hxw(images.shape[1:3])} frames: {first_line(error)}; give "
+            "larger frames, or one size with --size HxW"
         ) from error
     if not wanted.logits.isfinite().all():
         raise Failure(
-            f"the network answers a {times(images)} frame with NaN or infinite logits: its "
-            "training has diverged; train it again with a smaller learning rate"
+            f"the network answers a {hxw(images.shape[1:3])} frame with NaN or infinite logits: "
+            "its training has diverged; train it again with a smaller learning rate"
         )
     return wanted
 

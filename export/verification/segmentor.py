@@ -11,22 +11,22 @@ import numpy as np
 from export.bundle import Golden
 from export.bundle.graphs import SEGMENTOR
 from export.frames import Frames, Pixels, Size
-from export.graph.segmentor import OUTPUTS, Answer
-from export.verification.comparison import Comparison, SizeCheck
-from export.verification.cpu_session import Session
+from export.graph.segmentor import OUTPUTS, SegmentorOutputs
+from export.verification.comparison import SizeCheck, SizeComparison
+from export.verification.cpu_session import CpuSession
 from export.verification.inputs import Trial, batches
 from export.verification.reference import Subject, answer_of_network
 from export.verification.tolerances import MIN_AGREEMENT, exact_reasons
 from roadshift import UserError
 
 
-class Runner(Protocol):
+class SegmentorRunner(Protocol):
     """Something that runs what was exported; `name` is for the report."""
 
     @property
     def name(self) -> str: ...
 
-    def __call__(self, images: Pixels) -> Answer: ...
+    def __call__(self, images: Pixels) -> SegmentorOutputs: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Candidate:
     """A graph in one precision, and what is wrong with it, by what came out at one size."""
 
     precision: str
-    runner: Runner
+    runner: SegmentorRunner
     reasons: Callable[[SizeCheck], tuple[str, ...]] = exact_reasons
 
     @property
@@ -89,18 +89,18 @@ class Verification:
         }
 
 
-class OnnxRuntime:
+class SegmentorSession:
     """The graph under ONNX Runtime on the CPU, as the file says it: nothing is rewritten."""
 
-    name = Session.name
+    name = CpuSession.name
 
     def __init__(self, graph: bytes) -> None:
         """`graph` is the file's content."""
-        self._session = Session(graph)
+        self._session = CpuSession(graph)
 
-    def __call__(self, images: Pixels) -> Answer:
+    def __call__(self, images: Pixels) -> SegmentorOutputs:
         """RGB [n,h,w,3] -> what the graph answers; Failure where it cannot."""
-        return Answer(*self._session.run(SEGMENTOR.input, images, OUTPUTS))
+        return SegmentorOutputs(*self._session.run(SEGMENTOR.input, images, OUTPUTS))
 
 
 def no_one(_images: Pixels, _labels: Pixels) -> None:
@@ -132,7 +132,7 @@ def verify(
     ]
 
 
-def _golden_agreement(runner: Runner, golden: Sequence[Golden]) -> float:
+def _golden_agreement(runner: SegmentorRunner, golden: Sequence[Golden]) -> float:
     """The share (0..1) of equal labels in the worst golden frame."""
     return min(float((runner(g.image[None]).labels[0].numpy() == g.labels).mean()) for g in golden)
 
@@ -144,7 +144,7 @@ def _check(
     size: Size,
     seen: Callable[[Pixels, Pixels], None],
 ) -> list[SizeCheck]:
-    comparisons = [Comparison(size, subject.classes, frames.labelled) for _ in candidates]
+    comparisons = [SizeComparison(size, subject.classes, frames.labelled) for _ in candidates]
     for batch in batches(frames, size):
         images = np.stack([frame.image for frame in batch])
         labels = [frame.label for frame in batch if frame.label is not None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from export.verification.comparison import SizeCheck
+from roadshift import hxw
 
 MIN_AGREEMENT = 0.999
 """The share of pixels on which the float32 graph and the network must agree, ties and all."""
@@ -39,4 +40,4 @@ def exact_reasons(check: SizeCheck) -> tuple[str, ...]:
 
 
 def at_size(check: SizeCheck) -> str:
-    return f"at {check.size[0]}x{check.size[1]}"
+    return f"at {hxw(check.size)}"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from roadshift import hxw
 from serve.device_check.latency import STAGES, Latency
 from serve.device_check.placement import Placement
 
@@ -78,8 +79,8 @@ class DeviceReport:
             "",
             *_table([HEADS, *(precision.row() for precision in self.precisions)]),
             "",
-            f"milliseconds, the median of {timed.runs} runs: JPEG of {timed.size[0]}x"
-            f"{timed.size[1]} to PNG of its labels; '-': part of the network",
+            f"milliseconds, the median of {timed.runs} runs: JPEG of "
+            f"{hxw(timed.size)} to PNG of its labels; '-': part of the network",
             *(f"{p.precision}: the {p.route} route, since {p.why}" for p in self.precisions),
         ]
         for drawing in self.drawings:

@@ -20,6 +20,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from roadshift import Failure, __version__
+from serve.http.addressed_model import addressed_model
 from serve.http.infer import infer
 from serve.http.page import page
 from serve.http.segment import segment
@@ -126,22 +127,22 @@ async def _ready(service: Service, _: Request) -> Response:
 
 
 async def _model_ready(service: Service, request: Request) -> Response:
-    model = service.model_of(request)
+    model = addressed_model(service, request)
     service.require_ready()
     return JSONResponse({"name": model.spec.name, "ready": True})
 
 
 async def _metadata(service: Service, request: Request) -> Response:
-    return JSONResponse(metadata.metadata(service.model_of(request).graph))
+    return JSONResponse(metadata.metadata(addressed_model(service, request).graph))
 
 
 async def _config(service: Service, request: Request) -> Response:
-    return JSONResponse(metadata.config(service.model_of(request).graph))
+    return JSONResponse(metadata.config(addressed_model(service, request).graph))
 
 
 async def _statistics(service: Service, request: Request) -> Response:
     named = "model" in request.path_params
-    models = [service.model_of(request)] if named else service.models.values()
+    models = [addressed_model(service, request)] if named else service.models.values()
     return JSONResponse(metadata.statistics((model.spec, model.tallies) for model in models))
 
 

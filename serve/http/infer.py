@@ -6,6 +6,7 @@ import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
+from serve.http.addressed_model import addressed_model
 from serve.http.body import read_body
 from serve.limits import Refusal
 from serve.media.codec import deflate
@@ -18,7 +19,7 @@ JSON_LENGTH = "Inference-Header-Content-Length"
 async def infer(service: Service, request: Request) -> Response:
     """Answers a request of the protocol, or raises Refusal."""
     arrived = now()
-    model = service.model_of(request)
+    model = addressed_model(service, request)
     with service.place(model):
         body = await read_body(request, service.limits)
         length = _json_length(request)
@@ -26,10 +27,10 @@ async def infer(service: Service, request: Request) -> Response:
         asked = await to_thread(parse_request, body, length, model.spec, service.limits)
         outputs = await service.run(
             model,
-            request,
             asked.inputs[model.spec.inputs[0].name],
             [wanted.name for wanted in asked.outputs],
             deadline_of(arrived, asked.timeout),
+            request.is_disconnected,
         )
         answer, json_length = await to_thread(
             encode_response, model.spec, asked, outputs, service.limits.json_values

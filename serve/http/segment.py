@@ -23,7 +23,7 @@ FORMATS = ("jpeg", "png")
 TYPES = ("image/jpeg", "image/png")
 
 
-class Options(NamedTuple):
+class SegmentQuery(NamedTuple):
     """What the address asks for."""
 
     answer: str
@@ -42,7 +42,9 @@ async def segment(service: Service, request: Request) -> Response:
         decoded = time.perf_counter()
         wanted = "confidence" if options.answer == "confidence" else "labels"
         deadline = deadline_of(arrived, options.timeout)
-        outputs = await service.run(service.segmentor, request, image[None], [wanted], deadline)
+        outputs = await service.run(
+            service.segmentor, image[None], [wanted], deadline, request.is_disconnected
+        )
         times = {
             "decode_ms": round(1e3 * (decoded - received), 3),
             "engine_ms": round(1e3 * (time.perf_counter() - decoded), 3),
@@ -54,7 +56,7 @@ async def segment(service: Service, request: Request) -> Response:
 
 
 def _answer(
-    options: Options,
+    options: SegmentQuery,
     bundle: Bundle,
     image: NDArray[np.uint8],
     values: NDArray[np.uint8],
@@ -84,7 +86,7 @@ def _numbers(bundle: Bundle, labels: NDArray[np.uint8]) -> dict[str, Any]:
     }
 
 
-def _options(request: Request) -> Options:
+def _options(request: Request) -> SegmentQuery:
     """The address's parameters, checked before the body is read."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in TYPES:
@@ -108,4 +110,4 @@ def _options(request: Request) -> Options:
     timeout = request.query_params.get("timeout", "0")
     if not (timeout.isascii() and timeout.isdecimal()) or len(timeout) > 18:
         raise Refusal(400, "the timeout is not a whole number of microseconds")
-    return Options(answer, form, int(timeout) / 1e6 if int(timeout) else None)
+    return SegmentQuery(answer, form, int(timeout) / 1e6 if int(timeout) else None)

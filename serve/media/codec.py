@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from roadshift import hxw
 from serve.limits import Refusal
 
 MAGIC = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG"}
@@ -48,8 +49,8 @@ def read_header(data: bytes, max_pixels: int | None = None) -> Header:
     if max_pixels is not None and width * height > max_pixels:
         raise Refusal(
             413,
-            f"the image has {height}x{width} (height x width) = {height * width} pixels; at most "
-            f"{max_pixels} are taken: scale it down before sending it",
+            f"the image has {hxw((height, width))} (height x width) = {height * width} pixels; at "
+            f"most {max_pixels} are taken: scale it down before sending it",
         )
     return Header(kind, height, width)
 

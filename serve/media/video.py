@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from roadshift import Failure, UserError, replacing
+from roadshift import Failure, UserError, hxw, replacing
 from serve.media.files import out_folder
 from serve.media.paint import overlay
 from serve.runtime.engine import Engine
@@ -80,7 +80,7 @@ def _writer(path: Path, fps: float, frame: NDArray[np.uint8]) -> Generator[cv2.V
     writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, fps, size)
     try:
         if not writer.isOpened():
-            raise Failure(f"this OpenCV cannot write MP4 video of {size[1]}x{size[0]}")
+            raise Failure(f"this OpenCV cannot write MP4 video of {hxw(size[::-1])}")
         yield writer
     finally:
         writer.release()

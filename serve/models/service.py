@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from starlette.requests import Request
 
 from roadshift import UserError
 from serve.limits import Limits, Refusal
 from serve.models.admission import Admission, Tallies
-from serve.models.spec import ModelSpec, model_spec
+from serve.models.model_spec import ModelSpec, model_spec
 from serve.runtime.engine import Engine
 from serve.runtime.graph import Graph
 
@@ -49,15 +48,13 @@ class Service:
         if self.unready is not None:
             raise Refusal(503, f"not ready: {self.unready}")
 
-    def model_of(self, request: Request) -> Model:
-        """The model that the address names; Refusal 404 for another one, or another version."""
-        name = request.path_params["model"]
+    def model_of(self, name: str, version: str | None = None) -> Model:
+        """The model of that name; Refusal 404 for an unknown one, or for another version of it."""
         if name not in self.models:
             known = ", ".join(map(repr, self.models))
             raise Refusal(404, f"unknown model {name[:80]!r}: this server has {known}")
         model = self.models[name]
-        version = request.path_params.get("version", model.spec.version)
-        if version != model.spec.version:
+        if version not in (None, model.spec.version):
             raise Refusal(
                 404,
                 f"unknown version {version[:80]!r} of {name!r}: there is {model.spec.version!r}",
@@ -95,15 +92,18 @@ class Service:
     async def run(
         self,
         model: Model,
-        request: Request,
         values: NDArray[np.uint8],
         wanted: list[str],
         deadline: float | None,
+        is_gone: Callable[[], Awaitable[bool]],
     ) -> dict[str, NDArray[Any]]:
-        """The wanted outputs for the input [n,h,w,...], when their turn has come; or Refusal."""
+        """The wanted outputs for the input [n,h,w,...], when their turn has come; or Refusal.
+
+        `is_gone` tells whether the client has left; it is asked once, before the engine is used.
+        """
         self.check(model, values.shape)
         call = lambda: model.graph.run(values, wanted)  # noqa: E731 - a thread runs it later
-        return await self.admission.run(call, deadline, request.is_disconnected, model.tallies)
+        return await self.admission.run(call, deadline, is_gone, model.tallies)
 
     def check_golden(self) -> str:
         """Whether every graph reproduces the golden frames, in words; Failure when one does not."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve.limits import Limits, Refusal
-from serve.models.spec import ModelSpec
+from serve.models.model_spec import ModelSpec
 from serve.protocol.inference_tensors import DTYPES, from_bytes, read_inputs
 from serve.protocol.json_checks import (
     a_list,
@@ -27,7 +27,7 @@ from serve.protocol.json_checks import (
 )
 
 
-class Wanted(NamedTuple):
+class RequestedOutput(NamedTuple):
     """An output that a request asks for, and whether as raw bytes."""
 
     name: str
@@ -39,7 +39,7 @@ class InferRequest(NamedTuple):
 
     id: str | None
     inputs: dict[str, NDArray[Any]]
-    outputs: tuple[Wanted, ...]
+    outputs: tuple[RequestedOutput, ...]
     timeout: float | None
     """Seconds within which the model must have begun, or None."""
 
@@ -122,18 +122,18 @@ def _raw_request(body: bytes, model: ModelSpec) -> InferRequest:
             "several: send the JSON header with the shape"
         )
     array = from_bytes(memoryview(body), spec.name, spec.datatype, shape)
-    wanted = tuple(Wanted(output.name, True) for output in model.outputs)
+    wanted = tuple(RequestedOutput(output.name, True) for output in model.outputs)
     return InferRequest(None, {spec.name: array}, wanted, None)
 
 
 def _outputs(
     document: dict[str, Any], parameters: dict[str, Any], model: ModelSpec
-) -> tuple[Wanted, ...]:
+) -> tuple[RequestedOutput, ...]:
     default = flag(parameters, "binary_data_output", False)
     known = [spec.name for spec in model.outputs]
     if not document.get("outputs"):
-        return tuple(Wanted(name, default) for name in known)
-    wanted: list[Wanted] = []
+        return tuple(RequestedOutput(name, default) for name in known)
+    wanted: list[RequestedOutput] = []
     for item in a_list(document["outputs"], "outputs"):
         output = an_object(item, "an output")
         options = an_object(output.get("parameters", {}), "an output's parameters")
@@ -142,7 +142,7 @@ def _outputs(
             refuse(f"unknown or repeated output {short(name)}: this model gives {listing(known)}")
         if strange := options.keys() & {"classification", "shared_memory_region"}:
             refuse(f"output {name!r}: {listing(strange)} is not supported by this server")
-        wanted.append(Wanted(cast(str, name), flag(options, "binary_data", default)))
+        wanted.append(RequestedOutput(cast(str, name), flag(options, "binary_data", default)))
     return tuple(wanted)
 
 

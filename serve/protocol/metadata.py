@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from serve.models.admission import Tallies
-from serve.models.spec import VERSION, ModelSpec
+from serve.models.model_spec import VERSION, ModelSpec
 from serve.runtime.engine import Engine
 from serve.runtime.graph import Graph, TensorSpec
 

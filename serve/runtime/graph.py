@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 
 from export.bundle import Bundle, GraphSpec
-from roadshift import Failure, UserError
+from roadshift import Failure, UserError, hxw
 from serve.runtime.onnx_runtime import Runtime
 from serve.runtime.sessions import Sessions
 
@@ -63,8 +63,8 @@ class Graph(ABC):
         sizes = self.inputs[0].shape[1:3]
         if sizes not in ((-1, -1), bundle.size):
             raise Failure(
-                f"{self.file} of bundle {bundle.folder} takes {self.takes} of {_hxw(sizes)}, and "
-                f"its manifest says {_hxw(bundle.size) if bundle.size else 'any size'}: export the "
+                f"{self.file} of bundle {bundle.folder} takes {self.takes} of {hxw(sizes)}, and "
+                f"its manifest says {hxw(bundle.size) if bundle.size else 'any size'}: export the "
                 "run again"
             )
         # A device that does not start should say so now, not at the first frame.
@@ -90,17 +90,17 @@ class Graph(ABC):
             axes = ",".join(["n", "h", "w", *map(str, self.spec.channels)])
             what = f"RGB {self.takes}" if self.spec.channels else self.takes
             raise UserError(f"wanted {what} of shape [{axes}], got {list(shape)}")
-        size, (least_h, least_w) = (shape[1], shape[2]), self.bundle.min_size
+        size, least = (shape[1], shape[2]), self.bundle.min_size
         if self.bundle.size is not None and size != self.bundle.size:
             raise UserError(
-                f"this bundle takes {self.takes} of {_hxw(self.bundle.size)} (height x width) "
-                f"only, got {_hxw(size)}: resize them, or export the run again with --size "
-                f"{_hxw(size)}"
+                f"this bundle takes {self.takes} of {hxw(self.bundle.size)} (height x width) "
+                f"only, got {hxw(size)}: resize them, or export the run again with --size "
+                f"{hxw(size)}"
             )
-        if size[0] < least_h or size[1] < least_w:
+        if size[0] < least[0] or size[1] < least[1]:
             raise UserError(
-                f"this bundle takes {self.takes} from {least_h}x{least_w} (height x width) on, got "
-                f"{_hxw(size)}: enlarge them"
+                f"this bundle takes {self.takes} from {hxw(least)} (height x width) on, got "
+                f"{hxw(size)}: enlarge them"
             )
         if 0 < self.inputs[0].shape[0] != shape[0]:
             raise UserError(
@@ -122,10 +122,6 @@ class Graph(ABC):
                 f"the engine failed on {self.takes} of shape {list(values.shape)}: {error}"
             ) from error
         return dict(zip(wanted, found, strict=True))
-
-
-def _hxw(size: Sequence[int]) -> str:
-    return f"{size[0]}x{size[1]}"
 
 
 def _listing(tensors: Iterable[tuple[str, str]]) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +9,7 @@ from export.bundle import Bundle, GraphSpec
 from export.bundle.graphs import drawing_graphs
 from roadshift import Failure
 from serve.runtime.graph import Graph
+from serve.runtime.psnr import psnr
 
 
 class ImageGraph(Graph):
@@ -61,9 +60,3 @@ def image_graphs_of(bundle: Bundle, *, provider: str = "cpu", threads: int = 0) 
         for spec in drawing_graphs()
     )
     return [graph for graph in found if graph is not None]
-
-
-def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Peak signal to noise ratio of two pictures of one shape, in decibels; inf when equal."""
-    error = float(np.mean(np.square(a.astype(np.float32) - b)))
-    return 10 * math.log10(255**2 / error) if error else math.inf

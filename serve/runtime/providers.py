@@ -16,18 +16,18 @@ PROVIDERS = {
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
-Options = dict[str, str]
+ProviderOptions = dict[str, str]
 
 
-def chain(provider: str, graph: bytes, capture: bool) -> list[tuple[str, Options]]:
+def chain(provider: str, graph: bytes, capture: bool) -> list[tuple[str, ProviderOptions]]:
     """The providers for a session of `graph` (an ONNX file's content), with their options.
 
-    What the first does not know goes to the next one, node by node; `serve.placement` tells.
-    `capture` records the whole run as a CUDA graph: for a graph whose sizes are all fixed. There
-    are no options for the precision: without them TensorRT keeps to the types in the graph.
-    Raises Failure like `engine_folder`.
+    What the first does not know goes to the next one, node by node, as
+    `serve.device_check.placement` tells. `capture` records the whole run as a CUDA graph: for a
+    graph whose sizes are all fixed. There are no options for the precision: without them TensorRT
+    keeps to the types in the graph. Raises Failure like `engine_folder`.
     """
-    options: dict[str, Options] = {"cpu": {}, "cuda": {}, "tensorrt": {}}
+    options: dict[str, ProviderOptions] = {"cpu": {}, "cuda": {}, "tensorrt": {}}
     if provider == "cuda" and capture:
         options["cuda"]["enable_cuda_graph"] = "1"
     if provider == "tensorrt":

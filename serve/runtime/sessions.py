@@ -23,7 +23,7 @@ from serve.runtime.rewrites.prune import pruned
 log = logging.getLogger(__name__)
 ALONE = ("labels", "logits")
 """Outputs that are worth a session of their own when nothing else is asked for."""
-Runner = Callable[[NDArray[np.uint8], Sequence[str]], list[NDArray[Any]]]
+SessionRun = Callable[[NDArray[np.uint8], Sequence[str]], list[NDArray[Any]]]
 
 
 class Sessions:
@@ -44,7 +44,7 @@ class Sessions:
         self.prepares = False
         """Whether the host resizes the frame for the graph of the logits."""
         self._lock = threading.Lock()
-        self._runners: dict[tuple[tuple[str, ...], bool], Runner] = {}
+        self._runners: dict[tuple[tuple[str, ...], bool], SessionRun] = {}
 
     def read(self) -> onnx.ModelProto:
         """The graph as the bundle has it."""
@@ -88,7 +88,7 @@ class Sessions:
         """These outputs for an input [n,...]; raises whatever ONNX Runtime does."""
         return self._runner(wanted, len(values))(values, wanted)
 
-    def _runner(self, wanted: Sequence[str], n: int) -> Runner:
+    def _runner(self, wanted: Sequence[str], n: int) -> SessionRun:
         # A CUDA graph is of one shape, and TensorRT's provider replays it for any: so there is one
         # for single frames of a fixed size, and a session beside it for batches.
         capture = self.runtime.provider != "cpu" and self._fixed and n == 1
@@ -98,7 +98,7 @@ class Sessions:
                 self._runners[key] = self._loaded(wanted, capture)
             return self._runners[key]
 
-    def _loaded(self, wanted: Sequence[str], capture: bool) -> Runner:
+    def _loaded(self, wanted: Sequence[str], capture: bool) -> SessionRun:
         model = self.graph(wanted)
         if self.runtime.provider == "cpu":
             return self._plain(self.runtime.session(model.SerializeToString(), self.what))
@@ -112,13 +112,13 @@ class Sessions:
             log.warning("runs without a CUDA graph, which this device refused: %s", failure)
             return self._bound(session)
 
-    def _plain(self, session: Any) -> Runner:
+    def _plain(self, session: Any) -> SessionRun:
         def run(values: NDArray[np.uint8], wanted: Sequence[str]) -> list[NDArray[Any]]:
             return session.run(list(wanted), self.feed(values, session))
 
         return run
 
-    def _bound(self, session: Any) -> Runner:
+    def _bound(self, session: Any) -> SessionRun:
         return Binding(self.runtime.ort, session)
 
 

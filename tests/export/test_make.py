@@ -13,7 +13,7 @@ import torch
 from adapt.networks.segmentor import Normalise
 from export import export_graphs
 from export.bundle import RECONSTRUCTOR, Bundle, read_bundle
-from export.graph.reconstructor import Rebuilding
+from export.graph.reconstructor import DeployedReconstructor
 from export.graph.segmentor import Deployed
 from export.make import make_bundle
 from roadshift import Failure, UserError
@@ -176,7 +176,7 @@ def test_the_golden_rebuilt_images_come_out_of_the_file(with_reconstructor, tiny
     session = onnxruntime.InferenceSession(
         with_reconstructor.path("reconstructor.onnx"), providers=["CPUExecutionProvider"]
     )
-    module = Rebuilding(tiny.reconstructor(), None)
+    module = DeployedReconstructor(tiny.reconstructor(), None)
     golden = with_reconstructor.golden_drawn(RECONSTRUCTOR)
     assert len(golden) == 3
     for frame, (labels, image) in zip(with_reconstructor.golden(), golden, strict=True):
@@ -200,7 +200,7 @@ def test_a_wrong_reconstructor_becomes_no_bundle(tiny, tmp_path, monkeypatch) ->
     """Red and blue are swapped in the graph only."""
     to_onnx = export_graphs.image_graph.to_onnx
 
-    class Swapped(Rebuilding):
+    class Swapped(DeployedReconstructor):
         def forward(self, labels):
             return super().forward(labels).flip(3)
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from roadshift import Failure, UserError
-from serve.cli import Device, segment, serve
+from serve.cli import DeviceOptions, segment, serve
 from serve.http.listening_socket import listen
 from serve.media.codec import encode_png
 
@@ -19,7 +19,7 @@ def test_segment(tiny, tmp_path, kit, capsys):
     image = tmp_path / "a.png"
     image.write_bytes(encode_png(kit.random_image(1)))
     for said in ("wrote 2 file(s)", "1 up to date (--overwrite makes them again)"):
-        segment(tiny.folder, image, out=tmp_path / "out", device=Device(threads=1))
+        segment(tiny.folder, image, out=tmp_path / "out", device=DeviceOptions(threads=1))
         assert said in capsys.readouterr().out
 
 
@@ -27,9 +27,9 @@ def test_precision_and_route_are_the_engines(tiny, tmp_path, kit):
     image = tmp_path / "a.png"
     image.write_bytes(encode_png(kit.random_image(1)))
     with pytest.raises(UserError, match="has the precisions fp32, no int8"):
-        segment(tiny.folder, image, out=tmp_path, device=Device(precision="int8"))
+        segment(tiny.folder, image, out=tmp_path, device=DeviceOptions(precision="int8"))
     with pytest.raises(UserError, match="no exact route"):
-        serve(tiny.folder, device=Device(route="exact"))
+        serve(tiny.folder, device=DeviceOptions(route="exact"))
 
 
 def test_remarks_are_printed(tiny, tmp_path, monkeypatch, capsys):

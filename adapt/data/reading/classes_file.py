@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from adapt.data.classes import CLASS_SETS, IGNORE, VOID, Colour, canonical, palette_of
+from adapt.data.reading.spec import Spec
 from roadshift import UserError, unknown
 
 
-class Table(NamedTuple):
+class ClassTable(NamedTuple):
     """The class of every raw id, the classes in the order of the file, and their RGB colours."""
 
     ids: dict[int, str]
@@ -24,15 +25,23 @@ class Table(NamedTuple):
     palette: tuple[Colour, ...]
 
 
-def table_of_set(name: str) -> Table:
+def table_of_set(name: str) -> ClassTable:
     """Ids 0, 1, ... in the order of a named class set; UserError for an unknown one."""
     if name not in CLASS_SETS:
         raise unknown("class set", name, CLASS_SETS)
     names, palette = CLASS_SETS[name]
-    return Table(dict(enumerate(names)), names, palette)
+    return ClassTable(dict(enumerate(names)), names, palette)
 
 
-def read_classes(path: Path) -> Table:
+def fixed_table(ids: dict[int, str], names: tuple[str, ...], spec: Spec) -> ClassTable:
+    """The table of a kind whose ids are known; @SET leaves only the classes of that set."""
+    if not spec.classes:
+        return ClassTable(ids, names, palette_of(names))
+    wanted = table_of_set(spec.classes)
+    return ClassTable(ids, wanted.classes, wanted.palette)
+
+
+def read_classes(path: Path) -> ClassTable:
     """Read a classes.json; UserError saying what is wrong with it and what it should look like."""
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
@@ -57,7 +66,7 @@ def read_classes(path: Path) -> Table:
             f"{path} names {len(classes)} classes; at most {IGNORE} fit in a label map; leave "
             "some out"
         )
-    return Table(known, classes, tuple(colours[name] for name in classes))
+    return ClassTable(known, classes, tuple(colours[name] for name in classes))
 
 
 WANTED = 'wanted {"classes": [{"id": 0, "name": "road", "color": [128, 64, 128]}, ...]}'

@@ -14,13 +14,26 @@ EXIF_ORIENTATION = 0x0112
 PNG, PNG_GREY, PNG_PALETTE = b"\x89PNG\r\n\x1a\n", 0, 3
 
 
+_REDUCED = {
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+}
+
+
 class Unreadable(Exception):  # noqa: N818 - the reader says which file and what to do
     """Why a file is no image: the reason alone, without the file's name."""
 
 
-def decode_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    """An image file as RGB, 0..255; Unreadable when it is empty, truncated or no image."""
-    bgr = _decode(_whole(path), cv2.IMREAD_COLOR)
+def decode_image(path: Path, least: tuple[int, int] | None = None) -> UInt8[np.ndarray, "h w 3"]:
+    """An image file as RGB, 0..255; Unreadable when it is empty, truncated or no image.
+
+    With `least` = (height, width) a JPEG comes at the smallest of 1, 1/2, 1/4, 1/8 of its size
+    that is not under it: its blocks are then never decoded whole.
+    """
+    content = _whole(path)
+    flag = _reduced(image_size(path), least) if least and _is_jpeg(content) else cv2.IMREAD_COLOR
+    bgr = _decode(content, flag)
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
@@ -61,6 +74,18 @@ def image_size(path: Path) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
+def _is_jpeg(content: bytes) -> bool:
+    return content.startswith(b"\xff\xd8")
+
+
+def _reduced(size: tuple[int, int], least: tuple[int, int]) -> int:
+    """OpenCV's flag for the most reduced scale at which both sides are still long enough."""
+    for factor, flag in _REDUCED.items():
+        if size[0] >= factor * least[0] and size[1] >= factor * least[1]:
+            return flag
+    return cv2.IMREAD_COLOR
+
+
 def _decode(content: bytes, flags: int) -> np.ndarray:
     try:
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
@@ -87,7 +112,7 @@ def _truncated(content: bytes) -> bool:
     """Whether the end is missing: OpenCV 4 fills the rest of such a file with grey, silently."""
     if content.startswith(PNG):
         return b"IEND" not in content[-64:]
-    if content.startswith(b"\xff\xd8"):
+    if _is_jpeg(content):
         # The last scan has no end mark; a thumbnail's end mark comes before that scan.
         return content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
     if content.startswith(b"RIFF"):

@@ -1,8 +1,4 @@
-"""Where each kind of data set keeps its images and labels, and what its label ids mean.
-
-Images and labels are found by separate functions, so that whoever wants images never comes near
-the labels.
-"""
+"""Where each kind of data set keeps its images and labels, and what its label ids mean."""
 
 from __future__ import annotations
 
@@ -19,86 +15,66 @@ from adapt.data.classes import (
     CITYSCAPES_IDS,
     GTA5_IDS,
     SYNTHIA_IDS,
-    palette_of,
 )
-from adapt.data.reading.classes_file import Table, read_classes, table_of_set
+from adapt.data.reading.classes_file import ClassTable, fixed_table, read_classes, table_of_set
 from adapt.data.reading.folders import IMAGES, LABELS, files_in, folders_in, listed, must_exist
-from adapt.data.reading.spec import Spec
+from adapt.data.reading.layout import FoundImages, FoundLabels, Layout
+from adapt.data.reading.sources import ImageFiles, LabelFiles
+from adapt.data.reading.spec import Spec, split_of
+from adapt.data.reading.toytown_layout import ToytownLayout
 from roadshift import UserError
 
 
-class Layout(NamedTuple):
+class FolderLayout(NamedTuple):
     """One kind on disk: the folders of a spec's images and labels, and how their names relate."""
 
     images: Callable[[Spec], Path]
     labels: Callable[[Spec], Path]
-    table: Callable[[Spec], Table | None]
+    table: Callable[[Spec], ClassTable | None]
     label_stem: Callable[[str], str] = str
     last_channel: bool = False
+    example: str = "/path/to/the/data"
+
+    def find_images(self, spec: Spec) -> FoundImages:
+        """By relative name; UserError when the path, the split or any image is missing."""
+        must_exist(spec.path, spec.text)
+        folder = self.images(spec)
+        names = files_in(folder, IMAGES, deep=not _is_bare(spec))
+        if not names:
+            raise UserError(
+                f"{spec.text}: no image in {folder} (folders in it: {listed(folders_in(folder))}); "
+                f"wanted files ending in {', '.join(IMAGES)}"
+            )
+        return FoundImages(str(folder), names, ImageFiles(folder))
+
+    def find_labels(self, spec: Spec, names: tuple[str, ...]) -> FoundLabels:
+        """By the names of their images; none where there is no folder of labels."""
+        folder = self.labels(spec)
+        there = files_in(folder, LABELS, deep=True) if folder.is_dir() else ()
+        by_stem = {_stem(name): name for name in there}
+        wanted = {name: self.label_stem(_stem(name)) for name in names}
+        files = {name: by_stem[stem] for name, stem in wanted.items() if stem in by_stem}
+        source = LabelFiles(folder, files, self.last_channel)
+        return FoundLabels(str(folder), tuple(files), source, f"{wanted[names[0]]}.png")
+
+    def class_table(self, spec: Spec) -> ClassTable | None:
+        """What the ids mean; None for a folder that does not say. UserError for a bad @CLASSES."""
+        return self.table(spec)
 
 
-class Pairs(NamedTuple):
-    """The folder of the labels, the label file of each image that has one, how to read it.
-
-    `example` is the file wanted for the first image.
-    """
-
-    folder: Path
-    files: dict[str, str]
-    last_channel: bool
-    example: str
+def find_images(spec: Spec) -> FoundImages:
+    """The images of a spec, before its pattern; raises like Layout."""
+    return LAYOUTS[spec.kind].find_images(spec)
 
 
-def find_images(spec: Spec) -> tuple[Path, tuple[str, ...]]:
-    """The folder of a spec's images and the images in it, by relative name, before its pattern.
-
-    Raises UserError when the path, the split or any image is missing.
-    """
-    must_exist(spec.path, spec.text)
-    folder = LAYOUTS[spec.kind].images(spec)
-    names = files_in(folder, IMAGES, deep=not _is_bare(spec))
-    if not names:
-        raise UserError(
-            f"{spec.text}: no image in {folder} (folders in it: {listed(folders_in(folder))}); "
-            f"wanted files ending in {', '.join(IMAGES)}"
-        )
-    return folder, names
+def find_labels(spec: Spec, names: tuple[str, ...]) -> FoundLabels:
+    """The labels of these images."""
+    return LAYOUTS[spec.kind].find_labels(spec, names)
 
 
-def find_labels(spec: Spec, names: tuple[str, ...]) -> Pairs:
-    """The label files of these images."""
-    layout = LAYOUTS[spec.kind]
-    folder = layout.labels(spec)
-    there = files_in(folder, LABELS, deep=True) if folder.is_dir() else ()
-    by_stem = {_stem(name): name for name in there}
-    wanted = {name: layout.label_stem(_stem(name)) for name in names}
-    files = {name: by_stem[stem] for name, stem in wanted.items() if stem in by_stem}
-    return Pairs(folder, files, layout.last_channel, f"{wanted[names[0]]}.png")
-
-
-def class_table(spec: Spec) -> Table | None:
-    """What the ids mean; None for a folder that does not say. UserError for a bad @CLASSES."""
-    return LAYOUTS[spec.kind].table(spec)
-
-
-def split_of(spec: Spec, present: list[str]) -> str:
-    """The spec's split, train when it names none; UserError when it is not among `present`."""
-    split = spec.split or "train"
-    if split in present:
-        return split
-    default = "" if spec.split else ", which is taken when none is named"
-    raise UserError(
-        f"{spec.text}: there is no split {split!r}{default}; splits there: {listed(present)}; "
-        f"write {spec.kind}:{spec.path}#SPLIT, or a file-name pattern with a * in it"
-    )
-
-
-def fixed_table(ids: dict[int, str], names: tuple[str, ...], spec: Spec) -> Table:
-    """The table of a kind whose ids are known; @SET leaves only the classes of that set."""
-    if not spec.classes:
-        return Table(ids, names, palette_of(names))
-    wanted = table_of_set(spec.classes)
-    return Table(ids, wanted.classes, wanted.palette)
+def class_table(spec: Spec) -> ClassTable | None:
+    """What the ids mean, where something says it."""
+    return LAYOUTS[spec.kind].class_table(spec)
 
 
 def _stem(name: str) -> str:
@@ -165,7 +141,7 @@ def _folder_images(spec: Spec) -> Path:
     return home if _is_bare(spec) else home / "images"
 
 
-def _folder_table(spec: Spec) -> Table | None:
+def _folder_table(spec: Spec) -> ClassTable | None:
     if spec.classes.lower().endswith(".json"):
         return read_classes(Path(spec.classes).expanduser())
     if spec.classes:
@@ -175,25 +151,28 @@ def _folder_table(spec: Spec) -> Table | None:
     return next((read_classes(path) for path in paths if path.is_file()), None)
 
 
-LAYOUTS = {
-    "gta5": Layout(
+LAYOUTS: dict[str, Layout] = {
+    "gta5": FolderLayout(
         partial(_inside, "images"),
         partial(_beside, "images", "labels"),
         partial(fixed_table, GTA5_IDS, CITYSCAPES19),
     ),
     # The class is in the file's first channel, red, which OpenCV gives last.
-    "synthia": Layout(
+    "synthia": FolderLayout(
         partial(_inside, "RGB"),
         partial(_beside, "RGB", "GT/LABELS"),
         partial(fixed_table, SYNTHIA_IDS, CITYSCAPES16),
         last_channel=True,
     ),
-    "cityscapes": Layout(
+    "cityscapes": FolderLayout(
         _cityscapes_images,
         _cityscapes_labels,
         partial(fixed_table, CITYSCAPES_IDS, CITYSCAPES19),
         _cityscapes_label,
     ),
-    "camvid": Layout(_camvid_images, _camvid_labels, partial(fixed_table, CAMVID_IDS, CAMVID11)),
-    "folder": Layout(_folder_images, partial(_beside, "images", "labels"), _folder_table),
+    "camvid": FolderLayout(
+        _camvid_images, _camvid_labels, partial(fixed_table, CAMVID_IDS, CAMVID11)
+    ),
+    "folder": FolderLayout(_folder_images, partial(_beside, "images", "labels"), _folder_table),
+    "toytown": ToytownLayout(),
 }

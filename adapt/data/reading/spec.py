@@ -1,4 +1,4 @@
-"""How a set of images is named on the command line: KIND:PATH[@CLASSES][#[split][/pattern]]."""
+"""A set of images as the command line names it, taken apart."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from roadshift import UserError, unknown
-
-KINDS = ("gta5", "synthia", "cityscapes", "camvid", "folder", "toytown")
+from adapt.data.reading.folders import listed
+from roadshift import UserError
 
 
 class Spec(NamedTuple):
@@ -31,39 +30,13 @@ class Spec(NamedTuple):
         return wanted == any(fnmatchcase(n, pattern) for n in (name, path.name, path.stem))
 
 
-def parse(text: str) -> Spec:
-    """Take a spec apart; UserError for an unknown kind or a spec without a path."""
-    kind, colon, rest = text.partition(":")
-    if not colon and kind not in KINDS:
-        raise UserError(
-            f"{text!r} does not say what kind of data it is; write KIND:PATH, e.g. folder:{text} "
-            f"(kinds: {', '.join(KINDS)})"
-        )
-    if kind not in KINDS:
-        raise unknown("kind of data", kind, KINDS)
-    path, fragment = _cut(rest, "#")
-    path, classes = _cut(path, "@")
-    if not path:
-        raise UserError(f"{text!r} names no path; write {kind}:{_example(kind)}")
-    split, pattern = _fragment(fragment)
-    return Spec(text, kind, Path(path).expanduser(), classes, split, pattern)
-
-
-def _cut(text: str, mark: str) -> tuple[str, str]:
-    """Cut at the last mark, unless the mark is part of a path that exists."""
-    before, found, after = text.rpartition(mark)
-    if not found or Path(text).expanduser().exists():
-        return text, ""
-    return before, after
-
-
-def _fragment(fragment: str) -> tuple[str, str]:
-    """The split and the pattern: a first part with a glob character or "!" is already a pattern."""
-    first, _, rest = fragment.partition("/")
-    if any(c in first for c in "*?[") or first.startswith("!"):
-        return "", fragment
-    return first, rest
-
-
-def _example(kind: str) -> str:
-    return "game" if kind == "toytown" else "/path/to/the/data"
+def split_of(spec: Spec, present: list[str]) -> str:
+    """The spec's split, train when it names none; UserError when it is not among `present`."""
+    split = spec.split or "train"
+    if split in present:
+        return split
+    default = "" if spec.split else ", which is taken when none is named"
+    raise UserError(
+        f"{spec.text}: there is no split {split!r}{default}; splits there: {listed(present)}; "
+        f"write {spec.kind}:{spec.path}#SPLIT, or a file-name pattern with a * in it"
+    )

@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from adapt.data.batches import Batch
-from adapt.data.colours import Recolour
+from adapt.data.drawing.batches import Batch
+from adapt.data.drawing.colours import Recolour
 from adapt.game import Game, Losses
 from adapt.networks import Segmentor, build
 from adapt.networks.upsampling import full_size

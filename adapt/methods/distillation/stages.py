@@ -9,9 +9,8 @@ import torch
 
 from adapt import checkpoint, saved_state
 from adapt.checkpoint import RunInfo
-from adapt.data.batches import make_draws
 from adapt.data.datasets import Images, unlabelled
-from adapt.data.images import by
+from adapt.data.drawing.draws import make_draws
 from adapt.device import make_fabric
 from adapt.evaluation.evaluate import Views
 from adapt.methods.distillation.distillation import Config, Distillation
@@ -20,7 +19,8 @@ from adapt.run import Run, parse_size, uncoloured
 from adapt.stages.claim import describe
 from adapt.stages.progress_pictures import segmented
 from adapt.stages.runner import Stages, Training, decided_by
-from roadshift import UserError
+from adapt.stages.signals import signals
+from roadshift import UserError, hxw
 
 
 def distill(teacher: Path, config: Config, run: Run) -> bool:
@@ -32,7 +32,7 @@ def distill(teacher: Path, config: Config, run: Run) -> bool:
     training breaks.
     """
     segmentor, taught, _ = checkpoint.read(teacher)
-    size = run.size or (by(taught.work_size) if taught.work_size else "")
+    size = run.size or (hxw(taught.work_size) if taught.work_size else "")
     run = replace(run, source=taught.source, target=run.target or taught.target, size=size)
     target = _target(run, taught)
     made_of = {
@@ -56,6 +56,7 @@ def distill(teacher: Path, config: Config, run: Run) -> bool:
         draws=lambda: make_draws(uncoloured(run), None, target),
         begin=lambda method: init_segmentor(method.segmentor, run.weights),
         picture=lambda method: segmented(method.segmentor, target, views, taught.palette),
+        signals=lambda method: signals([method.segmentor, segmentor], target, views.size),
     )
     info = describe("distillation", settings, run, taught, made_of)
     return Stages(info, run, fabric, [stage]).run()

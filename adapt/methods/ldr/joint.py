@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from adapt.data.batches import Batch
-from adapt.data.colours import Recolour
+from adapt.data.drawing.batches import Batch
+from adapt.data.drawing.colours import Recolour
 from adapt.game import Game, Losses
 from adapt.losses import SOURCE, TARGET, cross_entropy, cross_entropy_to
 from adapt.methods.ldr import reconstruction
@@ -64,7 +64,8 @@ class Segmentation:
             for z in self.G(self.recolour(x)).heads
         )
         (z_s, z_t), (y_s, y_t) = z.split(cities), y.split(cities)
-        d_s, d_t = self.D(z.softmax(1)).split(cities)
+        # Apart, so that the loss of G goes back through D on the target alone.
+        d_s, d_t = self.D(z_s.softmax(1)), self.D(z_t.softmax(1))
         loss_D = (cross_entropy_to(d_s, SOURCE) + cross_entropy_to(d_t, TARGET)) / 2  # Eq. 2
         loss_G = (
             cross_entropy(z_s, y_s)

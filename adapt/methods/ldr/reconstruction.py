@@ -18,7 +18,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn.functional import l1_loss
 
-from adapt.data.batches import Batch
+from adapt.data.drawing.batches import Batch
 from adapt.game import Game, Losses
 from adapt.losses import cross_entropy_to
 from adapt.methods.ldr.translation import DRAWN, REAL, Generators

@@ -11,9 +11,9 @@ from typing import Any
 from torch import nn
 
 from adapt import saved_state
-from adapt.data.batches import make_draws
 from adapt.data.cities import Cities, open_cities
 from adapt.data.datasets import Images, LabelledImages
+from adapt.data.drawing.draws import make_draws
 from adapt.data.pseudo_labelled import PseudoLabelled
 from adapt.device import make_fabric
 from adapt.methods.ldr import joint, pictures, reconstruction, translation
@@ -28,6 +28,7 @@ from adapt.stages.claim import describe, fingerprints
 from adapt.stages.pseudo_labels import Labelling, label_files, pseudo_labels
 from adapt.stages.result import publish
 from adapt.stages.runner import Making, Stage, Stages, Training, decided_by
+from adapt.stages.signals import signals
 from adapt.stages.translated_images import (
     Drawing,
     translated,
@@ -47,6 +48,8 @@ def train_ldr(config: Config, run: Run, *, stage: str = "", shared: Path | None 
     """
     if run.select_on:
         raise UserError("ldr keeps no best checkpoint: leave out --select-on")
+    if run.style:
+        raise UserError("ldr's translator F matches the cities' colours: leave out --style")
     if config.reconstruct:
         read_perceptual(config.perceptual, config.perceptual_weights)  # told before any training
         _say_if_off(config)
@@ -94,9 +97,7 @@ class LabelDrivenReconstruction:
             run=run,
             settings=decided_by(self.run, config, DATA_FIELDS),
             shared=True,
-            make=lambda: translation.Translation(
-                config, make_draws(run, source, target).augment_t.crop
-            ),
+            make=lambda: translation.Translation(config, make_draws(run, source, target).crop),
             draws=lambda: make_draws(run, source, target),
             picture=lambda method: pictures.translation(method.F, method.F_inv, *sides),
         )
@@ -177,6 +178,7 @@ class LabelDrivenReconstruction:
             picture=lambda method: pictures.reconstruction(
                 method.G, getattr(method, "M", None), self._target(), palette
             ),
+            signals=lambda method: signals([method.G], self._target(), self.size),
             publish=partial(self._publish, r),
         )
 

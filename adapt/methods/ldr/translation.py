@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
-from adapt.data.batches import Batch
+from adapt.data.drawing.batches import Batch
 from adapt.game import Game, Losses
 from adapt.losses import least_squares_to
 from adapt.networks.image_generator import Translator

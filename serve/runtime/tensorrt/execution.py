@@ -20,7 +20,7 @@ from serve.runtime.tensorrt.cuda import Cuda
 Shape = tuple[int, ...]
 
 
-class Tensor(NamedTuple):
+class TensorBuffer(NamedTuple):
     """One of the plan's tensors: pinned bytes on the host, and its address on the device."""
 
     name: str
@@ -79,7 +79,7 @@ class Execution:
         del self._context, self._engine, self._runtime
         self._stack.close()
 
-    def _tensors(self, trt: Any, stack: ExitStack) -> tuple[Tensor, Tensor]:
+    def _tensors(self, trt: Any, stack: ExitStack) -> tuple[TensorBuffer, TensorBuffer]:
         """Input and output, with memory for the most images; freed by the stack."""
         engine = self._engine
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
@@ -98,14 +98,14 @@ class Execution:
         )
         return given, answer
 
-    def _placed(self, name: str, dtype: np.dtype[Any], stack: ExitStack) -> Tensor:
+    def _placed(self, name: str, dtype: np.dtype[Any], stack: ExitStack) -> TensorBuffer:
         count = math.prod(self._context.get_tensor_shape(name)) * dtype.itemsize
         device = self._cuda.memory(count)
         stack.callback(self._cuda.free, device)
         host = self._cuda.pinned(count)
         stack.callback(self._cuda.unpin, host)
         self._good(self._context.set_tensor_address(name, device), f"place {name!r}")
-        return Tensor(name, dtype, host, device)
+        return TensorBuffer(name, dtype, host, device)
 
     def _prepare(self, shape: Shape) -> None:
         """Everything that depends on the input's shape alone, the CUDA graph last."""

@@ -21,7 +21,7 @@ from export.bundle.graphs import GRAPHS, LOGITS
 from export.bundle.plan_file import Sidecar, check_fits, read_plan
 from roadshift import UserError
 from serve.runtime.exact_labels.labels import labels_at
-from serve.runtime.tensorrt import golden
+from serve.runtime.tensorrt import golden_check
 from serve.runtime.tensorrt.bindings import tensorrt
 from serve.runtime.tensorrt.cuda import Cuda
 from serve.runtime.tensorrt.execution import Execution
@@ -99,9 +99,9 @@ class Plan:
         return {name: answers[name] for name in wanted}
 
     def check_golden(self) -> dict[str, Any]:
-        """How the golden frames come out, see `golden.verify`; Failure for badly."""
+        """How the golden frames come out, see `golden_check.verify`; Failure for badly."""
         page = self.sidecar
-        return golden.verify(self, self.bundle, page.graph, page.precision, page.size)
+        return golden_check.verify(self, self.bundle, page.graph, page.precision, page.size)
 
     def close(self) -> None:
         """Gives all memory back; the plan cannot run any more."""

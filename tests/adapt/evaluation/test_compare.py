@@ -15,7 +15,7 @@ from adapt.checkpoint import RunInfo
 from adapt.data.classes import palette_of
 from adapt.data.datasets import labelled
 from adapt.evaluation.compare import Compared, Comparison, Request, compare
-from adapt.evaluation.comparison_grid import Column, Frame, grid
+from adapt.evaluation.comparison_grid import Column, NamedImage, grid
 from adapt.evaluation.comparison_page import notes, page, table
 from adapt.evaluation.cost import Cost, Function, costs_of
 from adapt.evaluation.evaluate import Views, predict
@@ -197,7 +197,7 @@ def test_the_grid_holds_input_overlay_and_truth() -> None:
     red, blue = ((200, 0, 0),), ((0, 0, 200),)
     labels = [np.zeros((100, 200), np.uint8)]
     columns = [Column("x" * 200, labels, red), Column("truth", labels, blue)]
-    picture = grid([Frame("a frame", image)], columns, {"road": red[0], "sky": blue[0]})
+    picture = grid([NamedImage("a frame", image)], columns, {"road": red[0], "sky": blue[0]})
     middle = picture[22 + 50]
     assert middle[100].tolist() == [100, 100, 100]
     assert middle[206 + 100].tolist() == [160, 40, 40]

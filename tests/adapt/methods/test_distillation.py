@@ -16,8 +16,8 @@ import roadshift
 from adapt import checkpoint, saved_state
 from adapt.checkpoint import RunInfo
 from adapt.data import cities, datasets
-from adapt.data.batches import Batch
 from adapt.data.classes import palette_of
+from adapt.data.drawing.batches import Batch
 from adapt.methods.distillation.distillation import Config, Distillation, soft_cross_entropy
 from adapt.networks import Segmented, Segmentor, build
 from adapt.networks.image_generator import Translator

@@ -14,6 +14,7 @@ from adapt import saved_state
 from adapt.methods import output_adversary, source_only
 from adapt.methods.distillation import distillation as distill
 from adapt.methods.ldr import joint, reconstruction, translation
+from adapt.methods.self_training import self_training
 from adapt.networks import build
 from adapt.run import Run
 
@@ -33,6 +34,14 @@ def distillation(run: Run) -> distill.Distillation:
     for p in teacher.head.parameters():
         p.data *= 20
     return distill.Distillation(distill.Config(), run, 4, teacher)
+
+
+def teaching(run: Run, **config: Any) -> self_training.SelfTraining:
+    """Student and teacher of four classes, begun alike."""
+    settings = self_training.Config(floor=0.0, **config)
+    method = self_training.SelfTraining(settings, run, ("road", "building", "sky", "car"))
+    method.begin("none")
+    return method
 
 
 SMALL = {"width": 4, "blocks": 1}
@@ -66,6 +75,13 @@ GAMES: dict[str, Game] = {
     "ldr without reconstruction": Game(lambda run: joint.Segmentation(JOINT, run, 4), falls="G"),
     "ldr": Game(lambda run: joint.Joint(JOINT, run, 4), falls="G"),
     "distillation": Game(distillation, falls="S"),
+    "self_training": Game(teaching, falls="source"),
+    "self_training by share, student deployed": Game(
+        lambda run: teaching(
+            run, labels="share", threshold=0.3, w_mask=1.0, mask_block=16, deploy="student"
+        ),
+        falls="source",
+    ),
 }
 
 
@@ -90,6 +106,7 @@ def test_a_step_moves_every_player_and_nobody_else(game: Game) -> None:
     moved = {
         id(p) for o in method.game.optimizers.values() for g in o.param_groups for p in g["params"]
     }
+    moved |= {id(p) for p in getattr(method, "teacher", nn.Module()).parameters()}  # it follows
     everything = {id(p): p for m in modules(method) for p in m.parameters()}
     before = {key: p.detach().clone() for key, p in everything.items()}
     losses = method.step(tiny_batch())

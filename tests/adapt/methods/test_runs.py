@@ -28,6 +28,7 @@ METHODS = {
     "source_only": [],
     "output_adversary": ["--width-d", "8"],
     "ldr": [*LDR, "--rounds", "1"],
+    "self_training": ["--no-mix", "--ema", "0.5"],
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from demo.page.reconstruction import MAX_SIDE, TOP, disagreement, matched, rebuild
-from demo.page.segmentation import Segmented, heat_scale, segment
+from demo.page.segmentation import SegmentedImage, heat_scale, segment
 from export.bundle import RECONSTRUCTOR
 from serve.runtime.engine import Engine
 from serve.runtime.image_graphs import ImageGraph
@@ -38,7 +38,7 @@ def test_four_pictures_of_one_size(bundle, reconstructor, street) -> None:
 def test_large_images_are_drawn_smaller(bundle, reconstructor) -> None:
     for size, drawn in (((2000, 3000), (683, MAX_SIDE)), ((4, 4 * MAX_SIDE), (8, MAX_SIDE))):
         labels = np.zeros(size, np.uint8)
-        shown = Segmented(np.zeros((*size, 3), np.uint8), labels, labels, "")
+        shown = SegmentedImage(np.zeros((*size, 3), np.uint8), labels, labels, "")
         assert rebuild(reconstructor, bundle, shown).drawing.shape == (*drawn, 3)
 
 
@@ -76,7 +76,7 @@ def test_the_scale_ends_at_top(bundle, reconstructor) -> None:
     labels[:, 32:] = 1
     image = np.zeros((64, 64, 3), np.uint8)
     image[::2] = 255
-    shown = Segmented(image, labels, labels, "")
+    shown = SegmentedImage(image, labels, labels, "")
     difference = rebuild(reconstructor, bundle, shown).difference
     by_hand = np.abs(image - matched(DRAWN[labels], image)).mean(2)
     assert cv2.blur(by_hand, (2, 2))[8:56, 8:24].min() > TOP

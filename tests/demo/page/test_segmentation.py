@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from demo.page.segmentation import MAX_SIDE, Segmented, heat, heat_scale, painted, segment
+from demo.page.segmentation import MAX_SIDE, SegmentedImage, heat, heat_scale, painted, segment
 from roadshift import UserError
 from serve.runtime.engine import Engine
 
 
 @pytest.fixture(scope="module")
-def shown(bundle, street) -> Segmented:
+def shown(bundle, street) -> SegmentedImage:
     return segment(Engine(bundle, threads=1), bundle, street(40, 60))
 
 
@@ -40,7 +40,7 @@ def test_opacity_goes_from_the_image_to_the_class_colours(shown, bundle) -> None
 def test_large_images_are_shown_smaller_with_exact_class_colours(bundle) -> None:
     labels = np.zeros((100, 2 * MAX_SIDE), np.uint8)
     labels[:, ::2] = 2
-    large = Segmented(np.zeros((*labels.shape, 3), np.uint8), labels, labels, "")
+    large = SegmentedImage(np.zeros((*labels.shape, 3), np.uint8), labels, labels, "")
     picture = painted(large, bundle, 1.0)
     assert picture.shape == (50, MAX_SIDE, 3)
     colours = {tuple(pixel) for pixel in picture.reshape(-1, 3).tolist()}

@@ -8,7 +8,7 @@ import torch
 
 from export.graph.image_graph import to_onnx
 from export.graph.onnx_file import OPSET
-from export.graph.reconstructor import Rebuilding, drawing
+from export.graph.reconstructor import DeployedReconstructor, drawing
 from roadshift import UserError
 
 
@@ -48,8 +48,10 @@ def test_what_is_no_class_is_a_vector_of_zeros(tiny) -> None:
     assert (omega.sum(1) == 0).any()
     with torch.inference_mode():
         wanted = (reconstructor(torch.from_numpy(omega)) * 255).round()[0].permute(1, 2, 0)
-        found = Rebuilding(reconstructor, None)(torch.from_numpy(labels))
-        same = Rebuilding(reconstructor, None)(torch.from_numpy(np.where(labels == 7, 255, labels)))
+        found = DeployedReconstructor(reconstructor, None)(torch.from_numpy(labels))
+        same = DeployedReconstructor(reconstructor, None)(
+            torch.from_numpy(np.where(labels == 7, 255, labels))
+        )
     assert np.array_equal(found[0].numpy(), wanted.numpy())
     assert np.array_equal(found.numpy(), same.numpy())
 
@@ -64,7 +66,7 @@ def test_labels_are_resized_to_the_nearest_pixel(tiny) -> None:
             return omega
 
     network, labels = Listening(), torch.from_numpy(maps(2, 97, 61))
-    Rebuilding(network, (40, 72))(labels)
+    DeployedReconstructor(network, (40, 72))(labels)
     float_labels = labels[:, None].float()
     nearest = torch.nn.functional.interpolate(float_labels, (40, 72), mode="nearest-exact")
     assert torch.equal(network.heard.argmax(1)[nearest[:, 0] < 3], nearest[nearest < 3].long())

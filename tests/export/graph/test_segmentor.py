@@ -11,7 +11,7 @@ from torch import nn
 
 from adapt.networks.segmentor import Segmented
 from export.graph.onnx_file import OPSET, TRACED, describe
-from export.graph.segmentor import Deployed, check_graph, smallest_size, to_onnx
+from export.graph.segmentor import Deployed, check_graph, to_onnx
 from roadshift import Failure, UserError
 
 
@@ -127,8 +127,8 @@ def test_with_a_work_size_small_frames_are_enlarged_anyway(tiny) -> None:
     class Large(tiny.Centres):
         min_size = (33, 33)
 
-    assert smallest_size(Large(), None) == (33, 33)
-    assert smallest_size(Large(), (64, 64)) == (16, 16)
+    assert Deployed(Large(), None).smallest == (33, 33)
+    assert Deployed(Large(), (64, 64)).smallest == (16, 16)
 
 
 @pytest.fixture

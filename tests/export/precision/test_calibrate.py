@@ -11,7 +11,7 @@ from export.precision import calibrate as module
 from export.precision.calibrate import calibrate
 from export.precision.graph_index import Flow, prepared
 from export.precision.int8_nodes import sites
-from export.precision.partial_session import Session
+from export.precision.partial_session import PartialSession
 from roadshift import Failure, UserError
 
 
@@ -20,12 +20,12 @@ def runs(monkeypatch) -> list[tuple[int, ...]]:
     """The shapes that the graph was run on."""
     shapes: list[tuple[int, ...]] = []
 
-    class Listening(Session):
+    class Listening(PartialSession):
         def __call__(self, frame):
             shapes.append(frame.shape)
             return super().__call__(frame)
 
-    monkeypatch.setattr(module, "Session", Listening)
+    monkeypatch.setattr(module, "PartialSession", Listening)
     return shapes
 
 

@@ -18,7 +18,7 @@ from export.precision.budget import Budget, budget_reasons
 from export.precision.lower import Lowering
 from export.precision.search import BudgetError
 from export.verification.inputs import Trial
-from export.verification.segmentor import Candidate, OnnxRuntime, verify
+from export.verification.segmentor import Candidate, SegmentorSession, verify
 from roadshift import Failure, UserError
 from serve.runtime.engine import Engine
 
@@ -113,7 +113,7 @@ def test_one_wild_scale_is_caught(made, tiny) -> None:
     reasons = partial(budget_reasons, budget=BUDGET, native=(45, 75))
 
     def result(graph: onnx.ModelProto):
-        runner = OnnxRuntime(graph.SerializeToString())
+        runner = SegmentorSession(graph.SerializeToString())
         return verify(
             subject, [Candidate(precision="int8", runner=runner, reasons=reasons)], trial
         )[0]

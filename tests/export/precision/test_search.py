@@ -9,7 +9,7 @@ from export.precision.budget import Budget, Measured
 from export.precision.calibrate import calibrate
 from export.precision.groups import layer_groups
 from export.precision.int8 import check_int8
-from export.precision.search import BudgetError, Step, search
+from export.precision.search import BudgetError, SearchStep, search
 from roadshift import UserError
 
 BACKBONE = "segmentor.backbone."
@@ -136,7 +136,7 @@ def test_a_budget_is_of_points(value) -> None:
 
 
 def test_a_step_as_json() -> None:
-    step = Step(("a", "b"), Measured(0.1, None, None, 5.0), False)
+    step = SearchStep(("a", "b"), Measured(0.1, None, None, 5.0), False)
     assert step.values() == {
         "kept_in_fp32": ["a", "b"],
         "holds": False,

@@ -6,14 +6,14 @@ from xml.etree import ElementTree
 import pytest
 
 from export.precision.budget import Budget, Measured
-from export.precision.search import Step
+from export.precision.search import SearchStep
 from export.report.precision_curve import curve
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def step(kept: int, measured: Measured, holds: bool) -> Step:
-    return Step(tuple(f"net.layer{i}" for i in range(kept)), measured, holds)
+def step(kept: int, measured: Measured, holds: bool) -> SearchStep:
+    return SearchStep(tuple(f"net.layer{i}" for i in range(kept)), measured, holds)
 
 
 LABELLED = [
@@ -89,7 +89,11 @@ def test_odd_trails_stay_in_the_picture() -> None:
     nan = Measured(math.nan, math.nan, math.nan, 10.0)
     same = Measured(0.0, 0.0, 0.0, 10.0)
     better = Measured(0.1, -0.5, -0.1, 10.0)
-    trail = [Step((), nan, False), *[Step((long,), same, True)] * 3, Step((long,), better, True)]
+    trail = [
+        SearchStep((), nan, False),
+        *[SearchStep((long,), same, True)] * 3,
+        SearchStep((long,), better, True),
+    ]
     root = drawn(trail)
     width, height = (float(root.attrib[k]) for k in ("width", "height"))
     numbers = [e for e in root.iter(f"{SVG}text") if e.get("class") == "number"]

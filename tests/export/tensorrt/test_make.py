@@ -14,7 +14,7 @@ from export.bundle.plan_file import manifest_hash, page_of, read_plan
 from export.tensorrt.make import make_plan
 from export.tensorrt.options import Wish, size_for
 from roadshift import Failure, UserError
-from serve.runtime.tensorrt.golden import pairs
+from serve.runtime.tensorrt.golden_check import pairs
 from serve.runtime.tensorrt.plan import Plan
 
 
@@ -129,7 +129,7 @@ def test_a_drawing_that_is_another_one(tmp_path, device, monkeypatch):
 def test_the_worst_frame_counts(tmp_path, device, monkeypatch):
     bundle = make_bundle(tmp_path / "b", frames=[SIZE] * 3)
     shares = iter([1.0, 0.5, 1.0])
-    monkeypatch.setattr("serve.runtime.tensorrt.golden._agreement", lambda *_: next(shares))
+    monkeypatch.setattr("serve.runtime.tensorrt.golden_check._agreement", lambda *_: next(shares))
     with pytest.raises(Failure, match=r"gives 50\.0000% of a golden frame's labels"):
         make_plan(bundle, wish(), tmp_path / "out", nothing)
 

@@ -18,7 +18,7 @@ from tritonclient.grpc.model_config_pb2 import (
 
 from export.bundle import TRANSLATOR, read_bundle, write_bundle
 from export.bundle.plan_file import Sidecar, manifest_hash, page_of, sha256, write_plan
-from export.triton.config import Model, Tensor, config
+from export.triton.config import TritonModel, TritonTensor, config
 from export.triton.repository import write_repository
 from roadshift import Failure, UserError
 
@@ -248,8 +248,8 @@ def test_wishes_that_cannot_be_met(free, tmp_path):
 
 
 def test_names_are_quoted_and_enumerations_are_not():
-    given = Tensor('i"\\é', "TYPE_UINT8", (-1, -1, 3))
-    text = config(Model("a-b", "onnxruntime_onnx", given, (), 0), (4, 3))
+    given = TritonTensor('i"\\é', "TYPE_UINT8", (-1, -1, 3))
+    text = config(TritonModel("a-b", "onnxruntime_onnx", given, (), 0), (4, 3))
     found = text_format.Parse(text, ModelConfig())
     assert found.input[0].name == 'i"\\é'
     assert json.dumps(list(found.model_warmup[0].inputs['i"\\é'].dims)) == "[1, 4, 3]"

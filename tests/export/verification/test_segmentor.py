@@ -11,13 +11,13 @@ from adapt.evaluation.evaluate import logits_of
 from adapt.networks.segmentor import Normalise
 from export.frames import Frame, Frames
 from export.graph.onnx_file import TRACED
-from export.graph.segmentor import Answer, Deployed
+from export.graph.segmentor import Deployed, SegmentorOutputs
 from export.precision.budget import Budget, budget_reasons
-from export.verification.comparison import Comparison, SizeCheck
+from export.verification.comparison import SizeCheck, SizeComparison
 from export.verification.inputs import Trial, sizes_to_check
 from export.verification.margins import MarginShare
 from export.verification.reference import Wanted, answer_of, golden_frames
-from export.verification.segmentor import Candidate, OnnxRuntime, verify
+from export.verification.segmentor import Candidate, SegmentorSession, verify
 from export.verification.tolerances import exact_reasons
 from roadshift import Failure, UserError
 
@@ -26,7 +26,7 @@ SIZES = ((45, 75), (33, 61), (58, 49))
 
 def check(subject, graph, frames, sizes=SIZES):
     """`graph` is a file's content, or a module that stands for what it would answer."""
-    runner = OnnxRuntime(graph) if isinstance(graph, bytes) else InTorch(graph)
+    runner = SegmentorSession(graph) if isinstance(graph, bytes) else InTorch(graph)
     trial = Trial(frames=frames, sizes=sizes, golden=golden_frames(subject, frames, None))
     (result,) = verify(subject, [Candidate(precision="fp32", runner=runner)], trial)
     return result
@@ -38,7 +38,7 @@ class InTorch:
     def __init__(self, deployed: Deployed) -> None:
         self.deployed = deployed.eval()
 
-    def __call__(self, images: np.ndarray) -> Answer:
+    def __call__(self, images: np.ndarray) -> SegmentorOutputs:
         with torch.inference_mode():
             return self.deployed(torch.from_numpy(images))
 
@@ -82,37 +82,39 @@ class CornersFlipped(Deployed):
 
 
 class ChannelsSwapped(Deployed):
-    def forward(self, image: torch.Tensor) -> Answer:
+    def forward(self, image: torch.Tensor) -> SegmentorOutputs:
         return super().forward(image.flip(3))
 
 
 class LabelsEnlarged(Deployed):
     """argmax at low resolution, then the nearest neighbour."""
 
-    def forward(self, image: torch.Tensor) -> Answer:
+    def forward(self, image: torch.Tensor) -> SegmentorOutputs:
         _, confidence, logits = super().forward(image)
         small = logits.argmax(1, keepdim=True).float()
         labels = interpolate(small, size=(image.shape[1], image.shape[2]), mode="nearest")
-        return Answer(labels[:, 0].to(torch.uint8), confidence, logits)
+        return SegmentorOutputs(labels[:, 0].to(torch.uint8), confidence, logits)
 
 
 class ConfidenceOfLogits(Deployed):
     """The confidence at low resolution, enlarged."""
 
-    def forward(self, image: torch.Tensor) -> Answer:
+    def forward(self, image: torch.Tensor) -> SegmentorOutputs:
         labels, _, logits = super().forward(image)
         small = logits.softmax(1).amax(1, keepdim=True)
         full = interpolate(small, size=(image.shape[1], image.shape[2]), mode="bilinear")
-        return Answer(labels, (full[:, 0] * 255).round().to(torch.uint8), logits)
+        return SegmentorOutputs(labels, (full[:, 0] * 255).round().to(torch.uint8), logits)
 
 
 class ResizedToNearest(Deployed):
-    def forward(self, image: torch.Tensor) -> Answer:
+    def forward(self, image: torch.Tensor) -> SegmentorOutputs:
         small = interpolate(image.movedim(3, 1).float(), size=(24, 40), mode="nearest")
         logits = logits_of(self.segmentor, small.to(torch.uint8).movedim(1, 3), None)
         full = interpolate(logits, size=(image.shape[1], image.shape[2]), mode="bilinear")
         labels = full.argmax(1).to(torch.uint8)
-        return Answer(labels, (full.softmax(1).amax(1) * 255).round().to(torch.uint8), logits)
+        return SegmentorOutputs(
+            labels, (full.softmax(1).amax(1) * 255).round().to(torch.uint8), logits
+        )
 
 
 @pytest.mark.parametrize(
@@ -150,7 +152,9 @@ def test_a_golden_frame_that_comes_out_otherwise_is_caught(tiny, centres) -> Non
     golden = golden_frames(subject, tiny.frames(), None)
     golden[1].labels[:2] ^= 1
     trial = Trial(frames=tiny.frames(), sizes=((45, 75),), golden=golden)
-    (result,) = verify(subject, [Candidate(precision="fp32", runner=OnnxRuntime(centres))], trial)
+    (result,) = verify(
+        subject, [Candidate(precision="fp32", runner=SegmentorSession(centres))], trial
+    )
     assert result.reasons == ("95.556% of a golden frame's labels agree",)
 
 
@@ -158,12 +162,12 @@ def test_a_graph_that_fails_at_a_size(tiny, fixed) -> None:
     subject = tiny.subject(tiny.Centres(), (24, 40))
     with pytest.raises(Failure, match=r"does not take 33x61 frames, which the network takes: "):
         trial = Trial(frames=tiny.frames(), sizes=SIZES[1:], golden=[])
-        verify(subject, [Candidate(precision="fp32", runner=OnnxRuntime(fixed))], trial)
+        verify(subject, [Candidate(precision="fp32", runner=SegmentorSession(fixed))], trial)
 
 
 def test_a_graph_that_is_none(tiny) -> None:
     with pytest.raises(Failure, match="ONNX Runtime cannot load the exported graph: "):
-        OnnxRuntime(b"nonsense")
+        SegmentorSession(b"nonsense")
 
 
 def test_a_frame_that_the_network_cannot_take(tiny, centres) -> None:
@@ -227,8 +231,8 @@ def test_the_sizes_that_are_checked(native, smallest) -> None:
     assert any(h % 2 and w % 2 for h, w in sizes)
 
 
-def answer(labels, confidence, logits) -> Answer:
-    return Answer(
+def answer(labels, confidence, logits) -> SegmentorOutputs:
+    return SegmentorOutputs(
         torch.tensor([labels], dtype=torch.uint8),
         torch.tensor([confidence], dtype=torch.uint8),
         torch.tensor([logits]),
@@ -237,7 +241,7 @@ def answer(labels, confidence, logits) -> Answer:
 
 def test_the_numbers_of_a_comparison() -> None:
     """Four pixels, two classes; the graph is off by 0.25 in one logit of two batches."""
-    comparison = Comparison((2, 2), ("a", "b"), True)
+    comparison = SizeComparison((2, 2), ("a", "b"), True)
     logits = [[[0.0, 0.0], [0.0, 0.0]], [[8.0, 0.125], [-8.0, 2.0]]]
     margin = torch.tensor([[[8.0, 0.125], [8.0, 2.0]]])
     wanted = Wanted(*answer([[1, 1], [0, 1]], [[255, 135], [255, 224]], logits), margin)
@@ -245,7 +249,7 @@ def test_the_numbers_of_a_comparison() -> None:
     found = answer([[1, 0], [0, 1]], [[255, 134], [250, 224]], off)
     label = np.array([[[1, 1], [255, 1]]], np.uint8)
     comparison.add(wanted, found, label)
-    comparison.add(wanted, Answer(wanted.labels, wanted.confidence, wanted.logits), label)
+    comparison.add(wanted, SegmentorOutputs(wanted.labels, wanted.confidence, wanted.logits), label)
     c = comparison.result()
     assert (c.frames, c.logit_range, c.logit_error_max) == (2, 16.0, 0.25)
     assert c.logit_error_mean == pytest.approx(0.25 / 8 / 2)
@@ -359,7 +363,7 @@ def test_candidates_share_one_pass_of_the_network(tiny, centres) -> None:
         frames=tiny.frames(), sizes=((45, 75),), golden=golden_frames(subject, tiny.frames(), None)
     )
     before = Counting.calls
-    runner = OnnxRuntime(centres)
+    runner = SegmentorSession(centres)
     lossy = Candidate(precision="int8", runner=runner, reasons=lambda _: ("too much",))
     exact, other = verify(subject, [Candidate(precision="fp32", runner=runner), lossy], trial)
     assert Counting.calls - before == 2  # a batch of two frames and one of one

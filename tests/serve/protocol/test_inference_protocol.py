@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from serve.limits import Limits, Refusal
-from serve.models.spec import ModelSpec
+from serve.models.model_spec import ModelSpec
 from serve.protocol.inference_protocol import encode_response, parse_request
 from serve.runtime.graph import TensorSpec
 

@@ -11,7 +11,7 @@ import pytest
 from export.bundle import RECONSTRUCTOR
 from roadshift import Failure, UserError
 from serve.limits import Limits
-from serve.runtime.image_graphs import ImageGraph, image_graph_of, psnr
+from serve.runtime.image_graphs import ImageGraph, image_graph_of
 
 FILE = "reconstructor.onnx"
 NAME = "tiny-reconstructor"
@@ -89,14 +89,6 @@ def test_golden_images(reconstructor, tmp_path, kit):
     strict = replace(bundle, checks={"reconstructor": {"min_psnr": 47}})
     with pytest.raises(Failure, match=r"to 46\.9 dB; wanted 47"):
         ImageGraph(strict, RECONSTRUCTOR, threads=1).check_golden()
-
-
-def test_psnr():
-    a = np.zeros((2, 2, 3), np.uint8)
-    b = a.copy()
-    b[0, 0, 0] = 255
-    assert psnr(a, a) == np.inf
-    assert psnr(a, b) == psnr(b, a) == pytest.approx(10 * np.log10(12))
 
 
 def test_a_server_whose_golden_images_come_out_otherwise_ends(tmp_path, kit):

@@ -11,7 +11,7 @@ from tiny_batch import tiny_batch, tiny_run
 from torch import Tensor, nn
 
 from adapt import saved_state
-from adapt.data.batches import Batch
+from adapt.data.drawing.batches import Batch
 from adapt.methods.ldr.joint import Config, Joint, Segmentation
 from adapt.methods.ldr.reconstruction import Pretraining, Rebuilder, near_one_hot, one_hot
 from adapt.networks.patch_discriminator import Judged, Pyramid

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from export.bundle import Bundle
 from export.bundle.graphs import GRAPHS
-from roadshift import Failure
-from serve.runtime.image_graphs import psnr
+from roadshift import Failure, hxw
+from serve.runtime.psnr import psnr
 from serve.runtime.rewrites.prune import prune
 
 Pixels = NDArray[np.uint8]
@@ -33,7 +33,7 @@ class Pair(NamedTuple):
     by: str
 
 
-class Runner(Protocol):
+class GraphRunner(Protocol):
     """A graph on a device; see serve.runtime.graph.Graph.run."""
 
     def run(self, values: Pixels, wanted: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -64,7 +64,7 @@ def pairs(bundle: Bundle, graph: str, size: Size) -> Iterator[Pair]:
 
 
 def verify(
-    runner: Runner, bundle: Bundle, graph: str, precision: str, size: Size
+    runner: GraphRunner, bundle: Bundle, graph: str, precision: str, size: Size
 ) -> dict[str, Any]:
     """What came out: the measure, the worst frame's value, what was wanted, frames, against what.
 
@@ -100,7 +100,7 @@ class _Reference:
             import onnxruntime as ort  # noqa: PLC0415 - only for frames of another size
         except ImportError as error:
             raise Failure(
-                f"the golden frames of bundle {bundle.folder} are not of {size[0]}x{size[1]}, so "
+                f"the golden frames of bundle {bundle.folder} are not of {hxw(size)}, so "
                 "the wanted labels must be computed, and ONNX Runtime is not installed: "
                 "pip install onnxruntime, or give the frames' own size with --size"
             ) from error

@@ -8,6 +8,7 @@ image's. Random numbers come from torch's global generator, in the order of torc
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from adapt.data.classes import IGNORE
-from adapt.data.colours import RecolourBytes
+from adapt.data.drawing.colours import RecolourBytes
 
 Picture = UInt8[np.ndarray, "h w 3"]
 Labels = UInt8[np.ndarray, "h w"]
@@ -52,16 +53,37 @@ class Augment:
     flip: bool = True
 
     def __call__(
-        self, image: Picture, *maps: Labels, strong: bool = False
+        self,
+        image: Picture,
+        *maps: Labels,
+        strong: bool = False,
+        restyle: Callable[[Picture], Picture] | None = None,
     ) -> tuple[UInt8[np.ndarray, "ch cw *c"], ...]:
-        """Crops of the image and of the maps (nearest pixel), with `strong` a changed one last."""
+        """Crops of the image and of the maps (nearest pixel), with `strong` a changed one last.
+
+        `restyle` changes the image's crop before its colours are.
+        """
         window = self._window((image.shape[0], image.shape[1]))
         crops = [self._placed(resized_part(image, window), window, 0)]
         crops += [self._placed(nearest_part(m, window), window, IGNORE) for m in maps]
         if float(torch.rand(1)) < (0.5 if self.flip else 0.0):
             crops = [np.ascontiguousarray(c[:, ::-1]) for c in crops]
+        if restyle:
+            crops[0] = restyle(crops[0])
         changed = RecolourBytes(self.colour_jitter, self.blur)(crops[0])
         return (*crops, changed) if strong else (changed, *crops[1:])
+
+    @property
+    def largest(self) -> tuple[int, int] | None:
+        """The largest size that an image is resized to; None where that is its own's multiple."""
+        if self.size is None:
+            return None
+        return round(self.size[0] * self.scale[1]), round(self.size[1] * self.scale[1])
+
+    @property
+    def only_size(self) -> tuple[int, int] | None:
+        """The size that every image is resized to, None where they differ."""
+        return self.size if self.scale == (1.0, 1.0) else None
 
     def _window(self, native: tuple[int, int]) -> Window:
         low, high = self.scale
@@ -75,7 +97,7 @@ class Augment:
         self, part: UInt8[np.ndarray, "h w *c"], window: Window, outside: int
     ) -> UInt8[np.ndarray, "ch cw *c"]:
         if part.shape[:2] == self.crop:
-            return np.ascontiguousarray(part)
+            return np.array(part)  # what is kept in a cache stays as it is
         whole = np.full((*self.crop, *part.shape[2:]), outside, np.uint8)
         y, x = window.at
         whole[y : y + window.height, x : x + window.width] = part
@@ -108,6 +130,16 @@ def nearest_part(label: Labels, window: Window) -> UInt8[np.ndarray, "hh ww"]:
     rows = _nearest(label.shape[0], window.size[0], window.top, window.height)
     columns = _nearest(label.shape[1], window.size[1], window.left, window.width)
     return label[rows[:, None], columns]
+
+
+def resized_whole(image: Picture, size: tuple[int, int]) -> UInt8[np.ndarray, "hh ww 3"]:
+    """The whole image at that size, as `resized_part` has it."""
+    return resized_part(image, Window(size, 0, 0, *size, (0, 0)))
+
+
+def nearest_whole(label: Labels, size: tuple[int, int]) -> UInt8[np.ndarray, "hh ww"]:
+    """The whole label at that size, as `nearest_part` has it."""
+    return nearest_part(label, Window(size, 0, 0, *size, (0, 0)))
 
 
 def _span(length: int, crop: int) -> tuple[int, int, int]:

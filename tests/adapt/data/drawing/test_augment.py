@@ -9,8 +9,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from adapt.data.augment import Augment
-from adapt.data.colours import CHANGES, RecolourBytes, colours
+from adapt.data.drawing.augment import Augment
+from adapt.data.drawing.colours import CHANGES, RecolourBytes, colours
 
 
 def street(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:

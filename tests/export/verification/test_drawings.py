@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from export.graph.image_graph import ImageModule, to_onnx
-from export.graph.reconstructor import Rebuilding, drawing, striped
-from export.verification.images import DrawnCheck, OnnxRuntime, Redrawing
+from export.graph.reconstructor import DeployedReconstructor, drawing, striped
+from export.verification.drawings import DrawingSession, DrawnCheck, Redrawing
 from roadshift import Failure
 
 SIZES = ((45, 75), (33, 61), (58, 49))
 
 
-class Drawn(OnnxRuntime):
+class Drawn(DrawingSession):
     def __init__(self, model: onnx.ModelProto, one: ImageModule) -> None:
         super().__init__(model.SerializeToString(), one)
 
@@ -80,12 +80,12 @@ def test_a_class_that_is_never_predicted_is_compared_too(one, model) -> None:
     assert "differ by more than one level in" in redrawing.reasons[0]
 
 
-class Swapped(Rebuilding):
+class Swapped(DeployedReconstructor):
     def forward(self, labels: torch.Tensor) -> torch.Tensor:
         return super().forward(labels).flip(3)
 
 
-class Cut(Rebuilding):
+class Cut(DeployedReconstructor):
     """Cut off, not rounded."""
 
     def forward(self, labels: torch.Tensor) -> torch.Tensor:
@@ -93,7 +93,7 @@ class Cut(Rebuilding):
         return (self.reconstructor(omega) * 255).to(torch.uint8).permute(0, 2, 3, 1)
 
 
-class Shifted(Rebuilding):
+class Shifted(DeployedReconstructor):
     """Class numbers that count from one."""
 
     def forward(self, labels: torch.Tensor) -> torch.Tensor:
@@ -110,7 +110,7 @@ def test_a_planted_fault_is_caught(tiny, one, fault) -> None:
 def test_labels_read_in_another_way_are_caught(tiny) -> None:
     """Resized bilinearly before they become vectors."""
 
-    class Blended(Rebuilding):
+    class Blended(DeployedReconstructor):
         def forward(self, labels: torch.Tensor) -> torch.Tensor:
             size = (labels.shape[1], labels.shape[2])
             omega = (labels[:, None].to(torch.int32) == self.classes).float()
@@ -160,7 +160,7 @@ def test_stripes_have_every_class_and_255() -> None:
 def test_the_numbers_of_a_comparison(one) -> None:
     """Of four values one is off by 1 and one by 3."""
 
-    class Grey(Rebuilding):
+    class Grey(DeployedReconstructor):
         def forward(self, labels: torch.Tensor) -> torch.Tensor:
             return torch.full((*labels.shape, 3), 100, dtype=torch.uint8)
 
@@ -169,7 +169,7 @@ def test_the_numbers_of_a_comparison(one) -> None:
         image[:, 0, 0, :2] = 101, 97
         return image
 
-    assert isinstance(one.module, Rebuilding)
+    assert isinstance(one.module, DeployedReconstructor)
     redrawing = Redrawing(replace(one, module=Grey(one.module.reconstructor, None)), off)
     redrawing.add(np.array([[[0, 1]], [[1, 0]]], np.uint8))
     (c,) = redrawing.checks  # three maps of six values with the striped one

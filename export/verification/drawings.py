@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
@@ -11,8 +10,9 @@ import numpy as np
 
 from export.frames import Pixels, Size
 from export.graph.image_graph import ImageModule
-from export.verification.cpu_session import Session
-from roadshift import Failure
+from export.verification.cpu_session import CpuSession
+from roadshift import Failure, hxw
+from serve.runtime.psnr import psnr_of_error
 
 MAX_OFF_SHARE = 1e-3
 """Of the values, off by more than one level: rounding moves a value by one level at most."""
@@ -39,7 +39,7 @@ class DrawnCheck:
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why the graph is not the network, in words with numbers; empty when it is."""
-        at = f"at {self.size[0]}x{self.size[1]} the {self.name}'s images"
+        at = f"at {hxw(self.size)} the {self.name}'s images"
         wrong: list[str] = []
         if self.off_share > MAX_OFF_SHARE:
             wrong.append(
@@ -53,7 +53,7 @@ class DrawnCheck:
         return tuple(wrong)
 
 
-class Runner(Protocol):
+class DrawingRunner(Protocol):
     """Something that runs what was exported; `name` is for the report."""
 
     @property
@@ -62,14 +62,14 @@ class Runner(Protocol):
     def __call__(self, given: Pixels) -> Pixels: ...
 
 
-class OnnxRuntime:
+class DrawingSession:
     """The graph of a drawing under ONNX Runtime on the CPU."""
 
-    name = Session.name
+    name = CpuSession.name
 
     def __init__(self, graph: bytes, drawing: ImageModule) -> None:
         """`graph` is the file's content."""
-        self._session = Session(graph)
+        self._session = CpuSession(graph)
         self._given, self._answer = drawing.spec.input, drawing.spec.output
 
     def __call__(self, given: Pixels) -> Pixels:
@@ -87,13 +87,18 @@ class _Sums:
     most: int = 0
     squares: float = 0.0
 
+    @property
+    def psnr(self) -> float | None:
+        """In decibels; None where nothing differs."""
+        return psnr_of_error(self.squares / self.values) if self.squares else None
+
 
 @dataclass
 class Redrawing:
     """Draws with network and graph and adds up how they differ; holds no picture."""
 
     drawing: ImageModule
-    runner: Runner
+    runner: DrawingRunner
     sums: dict[Size, _Sums] = field(default_factory=dict)
     golden_psnr: float | None = None
 
@@ -119,7 +124,7 @@ class Redrawing:
         sums = _Sums()
         for one, image in zip(given, drawn, strict=True):
             _add(sums, image[None], self.runner(one[None]))
-        self.golden_psnr = _psnr(sums)
+        self.golden_psnr = sums.psnr
         return drawn
 
     @property
@@ -132,7 +137,7 @@ class Redrawing:
                 pictures=sums.pictures,
                 off_share=sums.off / sums.values,
                 off_most=sums.most,
-                psnr=_psnr(sums),
+                psnr=sums.psnr,
             )
             for size, sums in self.sums.items()
         )
@@ -167,8 +172,3 @@ def _add(sums: _Sums, wanted: Pixels, found: Pixels) -> None:
     sums.off += int((off > 1).sum())
     sums.most = max(sums.most, int(off.max()))
     sums.squares += float(np.square(off, dtype=np.float64).sum())
-
-
-def _psnr(sums: _Sums) -> float | None:
-    """Peak signal to noise ratio in decibels; None where nothing differs."""
-    return 10 * math.log10(255**2 * sums.values / sums.squares) if sums.squares else None

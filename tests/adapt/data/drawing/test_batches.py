@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from adapt.data.augment import Augment
-from adapt.data.batches import Batch, batches, make_draws
 from adapt.data.datasets import labelled, unlabelled
+from adapt.data.drawing.augment import Augment
+from adapt.data.drawing.batches import Batch, batches
+from adapt.data.drawing.draws import make_draws
 from adapt.data.pseudo_labelled import PseudoLabelled
 from adapt.run import Run, uncoloured
 from roadshift import UserError

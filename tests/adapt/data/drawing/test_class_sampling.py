@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from adapt.data import class_sampling
-from adapt.data.batches import make_draws
-from adapt.data.class_sampling import RareClasses
 from adapt.data.datasets import labelled
+from adapt.data.drawing import class_sampling
+from adapt.data.drawing.class_sampling import RareClasses
+from adapt.data.drawing.draws import make_draws
 from adapt.run import Run
 
 

@@ -1,0 +1,1 @@
+"""From sets of images to batches: cropped, restyled, recoloured, drawn by number."""

@@ -1,0 +1,1 @@
+"""Self-training: an EMA teacher, class mix, masking (DACS, DAFormer, MIC)."""

@@ -1,0 +1,53 @@
+"""What can be told of a run without a label: how sure it is of the target, and of how many classes.
+
+None of these says how right it is. A run that collapses shows in them: the diversity falls.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adapt.data.datasets import Images
+from adapt.evaluation.evaluate import evaluating, logits_of
+from adapt.networks.segmentor import Segmentor
+
+IMAGES = 8
+
+
+def signals(
+    segmentors: Sequence[Segmentor], images: Images, size: tuple[int, int] | None
+) -> dict[str, float]:
+    """Of the first segmentor on evenly spaced images, its logits at low resolution.
+
+    target_entropy: mean entropy of a pixel's probabilities over log C, 0 (sure) to 1.
+    target_diversity: exp of the entropy of the mean probabilities: as many classes, 1 to C.
+    target_agreement: where there is a second segmentor, the share of pixels with its labels.
+    """
+    chosen = np.linspace(0, len(images) - 1, min(IMAGES, len(images))).astype(int)
+    entropy, agreed, mean = list[float](), list[float](), list[Tensor]()
+    for i in chosen.tolist():
+        first, *others = (_logits(segmentor, images.image(i), size) for segmentor in segmentors)
+        p = first.softmax(1)
+        entropy.append(float(_entropy(p, 1).mean()) / math.log(p.shape[1]))
+        mean.append(p.mean((0, 2, 3)))
+        agreed += [float((first.argmax(1) == z.argmax(1)).float().mean()) for z in others]
+    found = {
+        "target_entropy": float(np.mean(entropy)),
+        "target_diversity": math.exp(float(_entropy(torch.stack(mean).mean(0), 0))),
+    }
+    return found | ({"target_agreement": float(np.mean(agreed))} if agreed else {})
+
+
+def _logits(segmentor: Segmentor, image: np.ndarray, size: tuple[int, int] | None) -> Tensor:
+    device = next(segmentor.parameters()).device
+    with evaluating(segmentor):
+        return logits_of(segmentor, torch.from_numpy(image)[None].to(device), size).float()
+
+
+def _entropy(p: Tensor, dim: int) -> Tensor:
+    return -(p * p.clamp(min=1e-12).log()).sum(dim)
