@@ -1,11 +1,14 @@
-"""Every method side by side on one pair of cities, over seeds; prints a table.
+"""Every method side by side on one pair of cities, over seeds, with the curve of every run.
 
-    python bench/adaptation.py toytown --seeds 0,1,2
-    python bench/adaptation.py airsim_camvid --data ../shared/data
-    python bench/adaptation.py camvid_dusk --data ../shared/data
+    python bench/adaptation.py camvid_cityscapes --seeds 0,1,2
+    python bench/adaptation.py camvid_cityscapes --rows source_only,oracle,output_adversary
+    python bench/adaptation.py toytown
 
-Every cell is a run of the command line; finished runs are kept in --out and not repeated. The score
-is the last checkpoint's on frames that no run has trained on. Writes bench/results/PAIR.md.
+The budget is --steps gradient steps of four source images for every row (and four target images, of
+those that look at the target); the stages of ldr and a teacher's own training count. Every cell is
+a run of the command line, whose networks of every eighth of the steps are kept and scored: the
+headline is the last one's score, on frames that no run has trained on. Finished runs are kept in
+--out and not repeated. Writes bench/results/PAIR.md.
 """
 
 from __future__ import annotations
@@ -16,79 +19,99 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 HERE = Path(os.path.relpath(Path(__file__).parent))
-LDR_ROWS = {"ldr S->T, no rec": "s-t", "ldr T->S, no rec": "t-s", "ldr T->S + rec": "t-s-rec"}
+POINTS = 8
+"""of each curve"""
+WEIGHTS = "{data}/weights/mobilenet_v2_imagenet.safetensors"
+CAMVID11 = "sky,building,pole,road,sidewalk,vegetation,traffic sign,fence,car,person,rider"
+AIRSIM7 = "sky,building,pole,road,vegetation,fence,car"
+
+
+class City(NamedTuple):
+    """Where its images lie ({data} and {bench} are filled in), which are scored, and their size."""
+
+    train: str
+    val: str
+    size: str
 
 
 class Pair(NamedTuple):
-    """Two cities and how networks are trained on them; {data} and {bench} are filled in."""
+    """Two cities and how networks are trained on them."""
 
-    source: str
-    target: str
-    scored_on: str
-    source_size: str
-    size: str
-    options: str
-    steps: str
-    adversary: str
-    ldr: str
+    source: City
+    target: City
+    crop: str = "144x192"
+    options: str = f"--weights {WEIGHTS} --scale 1 1.5 --blur 0.2"
     classes: str = ""
 
 
-WEIGHTS = "{data}/weights/mobilenet_v2_imagenet.safetensors"
-MOBILENET = f"--weights {WEIGHTS} --batch 4 --crop 120x160 --scale 1 1.5 --blur 0.2"
-LDR = (
-    "--width 16 --blocks 3 --translate-crop 96x128 --translate-lr 1e-3 --w-identity 1 --w-cycle 5 "
-    "--beta 0.05 "
-    f"--pretrain-lr 1e-3 --perceptual mobilenet_v2 --perceptual-weights {WEIGHTS}"
+CAMVID = City("camvid:{data}/camvid#train", "camvid:{data}/camvid#val", "240x320")
+CITYSCAPES = City(
+    "folder:{data}/cityscapes_small#train", "folder:{data}/cityscapes_small#val", "192x384"
 )
+DAY = City("camvid:{data}/camvid#train/!0001TP*", "", "240x320")
+DUSK = City(
+    "camvid:{data}/camvid#train/0001TP_00[67]*", "camvid:{data}/camvid#train/0001TP_008*", "240x320"
+)
+AIRSIM = City("folder:{data}/airsim@{bench}/airsim.json#train", "", "180x320")
+GAME = City("toytown:game", "", "128x256")
+CAMERA = City("toytown:camera", "toytown:camera#val", "128x256")
+SCRATCH = "--weights none --backbone-scale 1 --lr 3e-3"
 PAIRS = {
-    "toytown": Pair(
-        source="toytown:game#train/game_000[0-5]*",
-        target="toytown:camera#train/camera_010[0-5]*",
-        scored_on="toytown:camera#val",
-        source_size="",
-        size="",
-        options="--weights none --backbone-scale 1 --lr 3e-3 --batch 4 --crop 96x192",
-        steps="200",
-        adversary="--width-d 16",
-        ldr=LDR + " --translate-steps 800 --pretrain-steps 200",
+    "camvid_cityscapes": Pair(CAMVID, CITYSCAPES, classes=CAMVID11),
+    "cityscapes_camvid": Pair(CITYSCAPES, CAMVID, classes=CAMVID11),
+    "camvid_dusk": Pair(DAY, DUSK),
+    "airsim_cityscapes": Pair(AIRSIM, CITYSCAPES, classes=AIRSIM7),
+    "airsim_camvid": Pair(AIRSIM, CAMVID, classes=AIRSIM7),
+    "toytown_cityscapes": Pair(GAME, CITYSCAPES, "96x192"),
+    "toytown": Pair(GAME, CAMERA, "96x192", SCRATCH),
+}
+STYLE = "--style statistics"
+SELF = f"{STYLE} --ema 0.98"
+
+
+class Row(NamedTuple):
+    """A method with its options; `share` of the steps are its own, the others its first stages'."""
+
+    method: str
+    options: str = ""
+    share: float = 1.0
+    oracle: bool = False
+
+
+LDR = (
+    f"--width 16 --blocks 3 --translate-crop 96x128 --translate-lr 1e-3 --w-identity 1 --w-cycle 5 "
+    f"--beta 0.05 --pretrain-lr 1e-3 --perceptual mobilenet_v2 --perceptual-weights {WEIGHTS} "
+    "--translate-steps {quarter} --pretrain-steps {eighth} --tau 0.1"
+)
+ROWS = {
+    "source_only": Row("source_only"),
+    "source_only + style": Row("source_only", STYLE),
+    "self_training": Row("self_training", f"{SELF} --warm-up {{half}}"),
+    "self_training, no style": Row("self_training", "--ema 0.98 --warm-up {half}"),
+    "self_training, no mix": Row("self_training", f"{SELF} --warm-up {{half}} --no-mix"),
+    "self_training, joint norm": Row(
+        "self_training", f"{SELF} --warm-up {{half}} --target-norm joint"
     ),
-    "airsim_camvid": Pair(
-        source="folder:{data}/airsim@{bench}/airsim.json#train",
-        target="camvid:{data}/camvid#train",
-        scored_on="camvid:{data}/camvid#val",
-        source_size="180x320",
-        size="240x320",
-        options=MOBILENET,
-        steps="200",
-        adversary="--width-d 16",
-        ldr=LDR + " --translate-steps 800 --pretrain-steps 200",
-        classes="sky,building,pole,road,vegetation,fence,car",
-    ),
-    "camvid_dusk": Pair(
-        source="camvid:{data}/camvid#train/!0001TP*",
-        target="camvid:{data}/camvid#train/0001TP_00[67]*",
-        scored_on="camvid:{data}/camvid#train/0001TP_008*",
-        source_size="240x320",
-        size="240x320",
-        options=MOBILENET,
-        steps="200",
-        adversary="--width-d 16",
-        ldr=LDR + " --translate-steps 800 --pretrain-steps 200",
-    ),
+    "self_training, share": Row("self_training", f"{SELF} --warm-up {{half}} --labels share"),
+    "self_training, masked": Row("self_training", f"{SELF} --warm-up {{half}} --w-mask 1"),
+    "output_adversary": Row("output_adversary", "--width-d 16"),
+    "output_adversary + style": Row("output_adversary", f"{STYLE} --width-d 16"),
+    "ldr T->S + rec": Row("ldr", LDR, share=0.3125),
+    "oracle": Row("source_only", oracle=True),
 }
 
 
 class Result(NamedTuple):
-    """What a run scored, and the seconds that training it took, earlier stages included."""
+    """The last evaluation of a run, seconds of training in all stages, mIoU along the way."""
 
     evaluation: dict[str, Any]
     seconds: float
+    curve: list[float]
 
 
 def main() -> None:
@@ -97,89 +120,58 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("pair", choices=PAIRS)
+    parser.add_argument("--rows", default="source_only,source_only + style,self_training,oracle")
     parser.add_argument("--seeds", default="0")
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--data", default="../shared/data")
     parser.add_argument("--out", default="runs")
     asked = parser.parse_args()
-    pair = Pair(*(text.format(data=asked.data, bench=HERE) for text in PAIRS[asked.pair]))
     seeds = [int(seed) for seed in asked.seeds.split(",")]
-    found: dict[str, list[Result]] = {}
+    found: dict[str, dict[int, Result]] = {}
+    text = ""
     for seed in seeds:
-        for title, result in results(pair, Path(asked.out) / asked.pair / str(seed), seed):
-            found.setdefault(title, []).append(result)
-            miou = result.evaluation["miou"]
-            print(f"seed {seed}, {title}: {miou:.1f} ({result.seconds:.0f} s)", flush=True)
-    text = table(asked.pair, pair, seeds, found)
-    (HERE / "results").mkdir(exist_ok=True)
-    (HERE / "results" / f"{asked.pair}.md").write_text(text)
+        for title in asked.rows.split(","):
+            out = Path(asked.out) / asked.pair / str(seed) / file_name(title)
+            result = trained(PAIRS[asked.pair], ROWS[title], out, seed, asked.steps, asked.data)
+            found.setdefault(title, {})[seed] = result
+            print(f"seed {seed}, {title}: {result.evaluation['miou']:.1f}", flush=True)
+            text = table(asked.pair, asked.steps, found)
+            (HERE / "results" / f"{asked.pair}.md").write_text(text)
     print(text)
 
 
-def results(pair: Pair, out: Path, seed: int) -> Iterator[tuple[str, Result]]:
-    """Train and score all rows of one seed under `out`."""
-    steps = f"--steps {pair.steps}"
-    for title, method, source, size, more in (
-        ("source_only", "source_only", pair.source, pair.source_size, steps),
-        ("source_only, twice the steps", "source_only", pair.source, pair.source_size,
-         f"--steps {2 * int(pair.steps)}"),
-        ("output_adversary", "output_adversary", pair.source, pair.source_size,
-         f"{steps} {pair.adversary}"),
-    ):  # fmt: skip
-        run = out / title.replace(", ", "-").replace(" ", "-")
-        if not is_scored(run):
-            roadshift("adapt", method, *cities(pair, source, size, seed, run), *more.split())
-        yield title, scored(pair, run, [run])
-    ablation = out / "ldr"
-    options = f"{steps} {pair.ldr} --ablation table3 --scored-on {pair.scored_on}"
-    both = cities(pair, pair.source, pair.source_size, seed, ablation)
-    if not all(is_scored(ablation / row) for row in LDR_ROWS.values()):
-        roadshift("adapt", "ldr", *both, *options.split())
-    for title, row in LDR_ROWS.items():
-        yield title, scored(pair, ablation / row, stages(ablation, row))
-    teacher, student = ablation / "t-s-rec", out / "student"
-    learning = f"--student lraspp_mobilenet_v2 --seed {seed} {steps} {pair.options}"
-    if not is_scored(student):
-        roadshift("distill", str(teacher), "--out", str(student), *learning.split())
-    yield "distilled student", scored(pair, student, [*stages(ablation, "t-s-rec"), student])
-    oracle = out / "oracle"
-    if not is_scored(oracle):
-        roadshift("adapt", "source_only", *cities(pair, pair.target, pair.size, seed, oracle),
-                  *steps.split())  # fmt: skip
-    yield "oracle", scored(pair, oracle, [oracle])
+def trained(pair: Pair, row: Row, out: Path, seed: int, steps: int, data: str) -> Result:
+    """Train a row where it is not finished, then score what it kept."""
+    filled = {"data": data, "bench": str(HERE), "half": str(steps // 2),
+              "quarter": str(steps // 4), "eighth": str(steps // 8)}  # fmt: skip
+    own = round(steps * row.share)
+    source = pair.target if row.oracle else pair.source
+    command = [
+        *("adapt", row.method, "--source", source.train, "--target", pair.target.train),
+        *("--source-size", source.size, "--size", pair.target.size, "--crop", pair.crop),
+        *("--classes", pair.classes, "--seed", str(seed), "--steps", str(own), "--batch", "4"),
+        *("--keep-every", str(max(own // POINTS, 1)), "--picture-every", str(max(own // 4, 1))),
+        *("--threads", "1", "--cache", "memory", "--out", str(out)),
+        *pair.options.split(),
+        *row.options.split(),
+    ]
+    roadshift(*(word.format(**filled) for word in command))
+    scored_on = pair.target.val.format(**filled)
+    kept = sorted(int(p.stem.removeprefix("step_")) for p in out.glob("step_*.safetensors"))
+    curve = [scored(out, str(step), scored_on)["miou"] for step in kept]
+    logs = [path.read_text().splitlines()[-1] for path in out.rglob("metrics.jsonl")]
+    seconds = sum(json.loads(last)["seconds"] for last in logs)
+    return Result(scored(out, "last", scored_on), seconds, curve)
 
 
-def cities(pair: Pair, source: str, size: str, seed: int, run: Path) -> list[str]:
-    """The options that all methods share."""
-    both = ["--source", source, "--target", pair.target, "--out", str(run)]
-    sizes = ["--source-size", size, "--size", pair.size]
-    classes = ["--classes", pair.classes]
-    return [*both, *sizes, *classes, "--seed", str(seed), *pair.options.split()]
-
-
-def scored(pair: Pair, run: Path, trained: list[Path]) -> Result:
-    """The run's score and the seconds in the logs of everything that was `trained` for it."""
-    file = run / "scored.json"
-    if not is_scored(run):
-        roadshift("evaluate", str(run), "--data", pair.scored_on, "--json", str(file),
-              "--pictures", str(run / "scored"))  # fmt: skip
-    seconds = 0.0
-    for folder in trained:
-        last = (folder / "metrics.jsonl").read_text().splitlines()[-1]
-        seconds += json.loads(last)["seconds"]
-    return Result(json.loads(file.read_text()), seconds)
-
-
-def is_scored(run: Path) -> bool:
-    """Whether a run was finished and scored before."""
-    return (run / "scored.json").is_file()
-
-
-def stages(ablation: Path, row: str) -> list[Path]:
-    """The trained stages of a row; without reconstruction there is no pretraining."""
-    shared = [p for p in (ablation / "stages").iterdir() if p.name.startswith("translate")]
-    if row == "t-s-rec":
-        shared += [p for p in (ablation / "stages").iterdir() if p.name.startswith("pretrain")]
-    return [*shared, ablation / row / "joint0", ablation / row / "joint1"]
+def scored(out: Path, which: str, scored_on: str) -> dict[str, Any]:
+    """One checkpoint's evaluation, made once."""
+    file = out / "scored" / f"{which}.json"
+    if not file.is_file():
+        more = ["--pictures", str(out / "scored" / "pictures")] if which == "last" else []
+        roadshift("evaluate", str(out), "--data", scored_on, "--checkpoint", which, "--json",
+                  str(file), *more)  # fmt: skip
+    return json.loads(file.read_text())
 
 
 def roadshift(*arguments: str) -> None:
@@ -187,34 +179,55 @@ def roadshift(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "roadshift", *arguments], check=True)
 
 
-def table(name: str, pair: Pair, seeds: list[int], found: dict[str, list[Result]]) -> str:
-    """IoU per class and mIoU in percent, mean ± deviation over the seeds, as Markdown."""
-    first = next(iter(found.values()))[0].evaluation
+def file_name(title: str) -> str:
+    """A row's folder."""
+    return "".join(c if c.isalnum() else "-" for c in title).strip("-")
+
+
+def table(name: str, steps: int, found: dict[str, dict[int, Result]]) -> str:
+    """IoU per class and mIoU in percent, mean ± deviation over seeds; then the curves."""
+    pair, first = PAIRS[name], next(iter(next(iter(found.values())).values())).evaluation
     classes = list(first["iou"])
+    base, best = (mean_of(found.get(row, {})) for row in ("source_only", "oracle"))
     lines = [
-        f"# {name}: {pair.source} -> {pair.target}, scored on {pair.scored_on}",
+        f"# {name}: {pair.source.train} -> {pair.target.train}, scored on {pair.target.val}",
         "",
-        f"All: `{pair.options}`, {pair.steps} steps (ldr: in each of two rounds).",
-        f"output_adversary: `{pair.adversary}`. ldr: `{pair.ldr}`.",
-        "IoU in percent of the last checkpoint, labels at full size, one scale, no flip, on",
-        f"{first['images']} images, mean and deviation over seeds {seeds}. Seconds are those of",
-        "training, all stages of a row and its teacher's included, on one CPU thread of a machine",
-        "that did other work as well. The oracle: source_only on the target's own labels.",
-        f"Made by `python bench/adaptation.py {name}`.",
+        f"LR-ASPP MobileNetV2, `{pair.options} --crop {pair.crop}`, {steps} steps of 4 images a",
+        "city, stages counted. IoU in percent of the last checkpoint, labels at full size, on "
+        f"{first['images']} images.",
+        "Gap: share of the way from source_only to the oracle. Minutes: training, one thread of a",
+        f"machine that did other work as well. Made by `python bench/adaptation.py {name}`.",
         "",
-        "| | mIoU | by seed | s | " + " | ".join(classes) + " |",
-        "|---" * (len(classes) + 4) + "|",
+        "| | seeds | mIoU | gap | minutes | " + " | ".join(classes) + " |",
+        "|---" * (len(classes) + 5) + "|",
     ]
     for title, runs in found.items():
-        mious = [run.evaluation["miou"] for run in runs]
-        seconds = statistics.mean(run.seconds for run in runs)
-        cells = [spread(mious), ", ".join(f"{miou:.1f}" for miou in mious), f"{seconds:.0f}"]
-        cells += [spread([run.evaluation["iou"][c] for run in runs]) for c in classes]
+        results = list(runs.values())
+        mious = [r.evaluation["miou"] for r in results]
+        closed = 100 * (statistics.mean(mious) - base) / (best - base) if best > base else None
+        gap = "" if closed is None else f"{closed:.0f} %"
+        minutes = statistics.mean(r.seconds for r in results) / 60
+        cells = [", ".join(map(str, runs)), spread(mious), gap, f"{minutes:.0f}"]
+        cells += [spread([r.evaluation["iou"][c] for r in results]) for c in classes]
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    lines += ["", "mIoU along the way, mean over seeds, after shares of a row's own steps:", ""]
+    shares = [f"{k}/{POINTS}" for k in range(1, POINTS + 1)]
+    lines += ["| | " + " | ".join(shares) + " |", "|---" * (POINTS + 1) + "|"]
+    for title, runs in found.items():
+        curves = list(zip(*(r.curve for r in runs.values()), strict=False))
+        if not curves:  # of stages: the networks along the way are not the result
+            continue
+        cells = [f"{statistics.mean(c):.1f}" for c in curves]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def spread(values: list[Any]) -> str:
+def mean_of(runs: dict[int, Result]) -> float:
+    """mIoU over seeds; nan where there is no run, so that no gap is told."""
+    return statistics.mean(r.evaluation["miou"] for r in runs.values()) if runs else float("nan")
+
+
+def spread(values: Sequence[Any]) -> str:
     """Mean, and the standard deviation where there are several values."""
     numbers = [float(v) for v in values if isinstance(v, int | float)]
     if not numbers:

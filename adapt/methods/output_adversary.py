@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from adapt.data.drawing.batches import Batch
@@ -22,7 +21,8 @@ from adapt.losses import (
     TARGET,
     cross_entropy,
 )
-from adapt.networks import build
+from adapt.networks import Segmented, build
+from adapt.networks.both_cities import TargetNorm, pass_both
 from adapt.networks.output_discriminator import OutputDiscriminator
 from adapt.networks.upsampling import full_size
 from adapt.optimizers import discriminator_optimizer, segmentor_optimizer
@@ -43,6 +43,8 @@ class Config:
     """AdaptSegNet's or ADVENT's"""
     adversarial_loss: Literal["vanilla", "least_squares"] = "vanilla"
     lr_d: float = 1e-4
+    target_norm: TargetNorm = "joint"
+    """which statistics the target's batch norms use in training"""
     width_d: int = 64
     """channels of the discriminator's first layer"""
 
@@ -67,8 +69,8 @@ class OutputAdversary:
 
     def step(self, batch: Batch) -> Losses:
         w, says, y_s = self.config, self.says, batch.y_s
-        out, aux = self.G(torch.cat([batch.x_s, batch.x_t])).heads
-        (z_s, z_t), (a_s, a_t) = self._levels(out, y_s), self._levels(aux, y_s)
+        both = pass_both(self.G, batch.x_s, batch.x_t, w.target_norm)
+        (z_s, a_s), (z_t, a_t) = (self._levels(out, y_s) for out in both)
         d_s, d_t = self._judged(self.D, z_s, z_t)
         e_s, e_t = self._judged(self.D_aux, a_s, a_t)
         # Each discriminator tells the cities apart (AdaptSegNet Eq. 2).
@@ -83,10 +85,9 @@ class OutputAdversary:
         )
         return self.game.play(D=loss_D, D_aux=loss_D_aux, G=loss_G)
 
-    def _levels(self, z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """One level's logits at full size: source half, target half."""
-        z_s, z_t = full_size(z, (y.shape[1], y.shape[2]), self.G.align_corners).chunk(2)
-        return z_s, z_t
+    def _levels(self, out: Segmented, y: Tensor) -> list[Tensor]:
+        """Both levels' logits at full size."""
+        return [full_size(z, (y.shape[1], y.shape[2]), self.G.align_corners) for z in out.heads]
 
     def _judged(self, D: OutputDiscriminator, z_s: Tensor, z_t: Tensor) -> tuple[Tensor, Tensor]:
         """What D makes of the softmax of both; apart, so that G's loss goes back through one."""

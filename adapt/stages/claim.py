@@ -77,7 +77,8 @@ def claim(out: Path, info: RunInfo) -> None:
     there = checkpoint.read_info(out)
     mine = {"method": info.method, **info.settings, **info.fingerprints}
     # A setting that an earlier version did not have was as it is by default.
-    before = {f.name: f.default for f in fields(Run) if f.name in NEWER_FIELDS}
+    before: dict[str, Any] = {f.name: f.default for f in fields(Run) if f.name in NEWER_FIELDS}
+    before["target_norm"] = "joint"
     theirs = {"method": there.method, **before, **there.settings, **there.fingerprints}
     theirs = {k: v for k, v in theirs.items() if k in mine or k not in before}
     for key in sorted(mine.keys() | theirs.keys()):

@@ -16,6 +16,7 @@ from adapt.losses import SOURCE, TARGET, cross_entropy, cross_entropy_to
 from adapt.methods.ldr import reconstruction
 from adapt.methods.ldr.reconstruction import Rebuilder, near_one_hot
 from adapt.networks import build
+from adapt.networks.both_cities import pass_both
 from adapt.networks.output_discriminator import OutputDiscriminator
 from adapt.networks.upsampling import full_size
 from adapt.optimizers import discriminator_optimizer, segmentor_optimizer
@@ -34,6 +35,8 @@ class Config(reconstruction.Config):
     """temperature of the label map (Eq. 3, Table 4)"""
     space: Literal["label", "feature"] = "label"
     """what M rebuilds from: the label map, or the logits themselves (Table 5)"""
+    target_norm: Literal["joint", "separate", "source"] = "joint"
+    """which statistics the target's batch norms in G use in training"""
     lr_d: float = 1e-4
     """of the output discriminator"""
 
@@ -55,15 +58,12 @@ class Segmentation:
 
     def losses(self, batch: Batch) -> tuple[Float[Tensor, "n c h w"], Tensor, Tensor]:
         """One pass of G over both cities: logits at full size, D's loss, Eq. 1."""
-        x, y, w = (
-            torch.cat([batch.x_s, batch.x_t]), torch.cat([batch.y_s, batch.y_t]), self.config
-        )  # fmt: skip
-        cities = [len(batch.y_s), len(batch.y_t)]
-        z, aux = (
-            full_size(z, (x.shape[2], x.shape[3]), self.G.align_corners)
-            for z in self.G(self.recolour(x)).heads
+        w, y_s, y_t = self.config, batch.y_s, batch.y_t
+        x_s, x_t = self.recolour(batch.x_s), self.recolour(batch.x_t)
+        (z_s, aux_s), (z_t, aux_t) = (
+            [full_size(z, (y_s.shape[1], y_s.shape[2]), self.G.align_corners) for z in out.heads]
+            for out in pass_both(self.G, x_s, x_t, w.target_norm)
         )
-        (z_s, z_t), (y_s, y_t) = z.split(cities), y.split(cities)
         # Apart, so that the loss of G goes back through D on the target alone.
         d_s, d_t = self.D(z_s.softmax(1)), self.D(z_t.softmax(1))
         loss_D = (cross_entropy_to(d_s, SOURCE) + cross_entropy_to(d_t, TARGET)) / 2  # Eq. 2
@@ -71,9 +71,9 @@ class Segmentation:
             cross_entropy(z_s, y_s)
             + cross_entropy(z_t, y_t)  # 0 in the first round, which has no pseudo labels
             + w.w_adv * cross_entropy_to(d_t, SOURCE)
-            + w.w_aux * cross_entropy(aux, y)
+            + w.w_aux * cross_entropy(torch.cat([aux_s, aux_t]), torch.cat([y_s, y_t]))
         )
-        return z, loss_D, loss_G
+        return torch.cat([z_s, z_t]), loss_D, loss_G
 
     def optimizers(self, run: Run) -> dict[str, torch.optim.Optimizer]:
         """G's by its network's recipe, D's by AdaptSegNet's."""

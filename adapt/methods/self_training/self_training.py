@@ -122,9 +122,12 @@ class SelfTraining:
         follow(self.teacher, self.G, min(1 - 1 / (since + 2), w.ema) if since >= 0 else 0.0)
         return moved | {name: loss.detach() for name, loss in losses.items()}
 
-    def lessons(self, batch: Batch) -> tuple[Opinion, Lesson]:
-        """The teacher's opinion of the target crops, and what the student is shown of them."""
-        opinion = self._opinion(batch)
+    def lessons(self, batch: Batch, *, looking: bool = False) -> tuple[Opinion, Lesson]:
+        """The teacher's opinion of the target crops, and what the student is shown of them.
+
+        `looking` counts nothing and asks no other process: for pictures.
+        """
+        opinion = self._opinion(batch, looking)
         x_t = batch.x_t_strong if batch.x_t_strong.numel() else batch.x_t
         lesson = Lesson(x_t, opinion.y, opinion.w)
         if self.config.mix:
@@ -146,7 +149,7 @@ class SelfTraining:
         return out_s, losses
 
     @torch.no_grad()
-    def _opinion(self, batch: Batch) -> Opinion:
+    def _opinion(self, batch: Batch, looking: bool) -> Opinion:
         if self.config.labels == "fixed":
             y = batch.y_t
             sure = (y != IGNORE).float()
@@ -155,8 +158,8 @@ class SelfTraining:
         z = self.teacher(batch.x_t).logits.float()
         p = full_size(z, (batch.x_t.shape[2], batch.x_t.shape[3]), self.G.align_corners).softmax(1)
         if self.config.labels == "share":
-            return share_of_confident(p, self.config.threshold)
-        return self.balance(p)
+            return share_of_confident(p, self.config.threshold, alone=looking)
+        return self.balance.judge(p) if looking else self.balance(p)
 
     def _source_loss(self, out: Segmented, y: Tensor) -> Tensor:
         size, corners = (y.shape[1], y.shape[2]), self.G.align_corners

@@ -106,9 +106,7 @@ def picture(
 
 def lessons_shown(method: SelfTraining, batch: Batch, palette: Palette) -> Picture:
     """The upper rows of `picture`, an image of the batch each."""
-    before = {name: value.clone() for name, value in method.balance.state_dict().items()}
-    opinion, lesson = method.lessons(batch)
-    method.balance.load_state_dict(before)  # looking does not count
+    opinion, lesson = method.lessons(batch, looking=True)
 
     def row(i: int) -> Picture:
         x_t, mixed = _bytes(batch.x_t[i]), _bytes(lesson.x[i])

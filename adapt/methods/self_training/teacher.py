@@ -24,10 +24,17 @@ class Opinion(NamedTuple):
     w: Float[Tensor, "n h w"]
 
 
-def share_of_confident(p: Float[Tensor, "n c h w"], threshold: float) -> Opinion:
-    """All pixels count alike: as the share of the batch's pixels above the threshold (DACS)."""
+def share_of_confident(
+    p: Float[Tensor, "n c h w"], threshold: float, *, alone: bool = False
+) -> Opinion:
+    """All pixels count alike: as the share of the batch's pixels above the threshold (DACS).
+
+    Of the batch of all processes, unless one asks `alone`.
+    """
     confidence, y = p.max(1)
-    share = mean_over_processes((confidence >= threshold).float().mean())
+    share = (confidence >= threshold).float().mean()
+    if not alone:
+        share = mean_over_processes(share)
     return Opinion(y.to(torch.uint8), confidence, share.expand_as(confidence))
 
 
@@ -59,8 +66,13 @@ class Balance(nn.Module):
         kept = confidence >= self.thresholds()[labels]
         self.kept *= FORGET
         self.kept += (1 - FORGET) * self._shares(labels[kept])
-        w = kept * self.weights()[labels]
-        return Opinion(labels.to(torch.uint8), confidence, w)
+        return self.judge(p)
+
+    def judge(self, p: Float[Tensor, "n c h w"]) -> Opinion:
+        """The same by what was counted so far; asks no other process."""
+        confidence, labels = p.max(1)
+        kept = confidence >= self.thresholds()[labels]
+        return Opinion(labels.to(torch.uint8), confidence, kept * self.weights()[labels])
 
     def thresholds(self) -> Float[Tensor, " c"]:
         """max(median, floor) by class."""

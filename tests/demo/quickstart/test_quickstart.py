@@ -69,19 +69,19 @@ def test_the_commands_are_those_a_person_types() -> None:
         "--source toytown:game --target toytown:camera --network lraspp_mobilenet_v2 --weights none"
     )
     assert lines[0].startswith(f"adapt source_only {common} ")
-    assert lines[1].startswith(f"adapt output_adversary {common} ")
-    assert "--seed 3 --out qs/output_adversary" in lines[1]
-    # Both networks are trained alike, but for what only the adversary has.
-    same = lines[0].replace("source_only", "output_adversary") + " --width-d 16"
-    assert lines[1] == same
+    assert lines[1].startswith(f"adapt self_training {common} ")
+    assert "--seed 3 --out qs/self_training" in lines[1]
+    # Both networks are trained alike, but for what only the second does with the target.
+    same = lines[0].replace("source_only", "self_training")
+    assert lines[1] == f"{same} --style statistics --style-share 1 --warm-up 200 --ema 0.9"
     assert lines[2:] == [
         "evaluate qs/source_only --data toytown:game#val --json qs/home.json "
         "--pictures qs/pictures/home",
         "evaluate qs/source_only --data toytown:camera#val --json qs/before.json "
         "--pictures qs/pictures/before",
-        "evaluate qs/output_adversary --data toytown:camera#val --json qs/after.json "
+        "evaluate qs/self_training --data toytown:camera#val --json qs/after.json "
         "--pictures qs/pictures/after",
-        "export qs/output_adversary --out qs/toytown_bundle --data toytown:camera#val",
+        "export qs/self_training --out qs/toytown_bundle --data toytown:camera#val",
     ]
 
 
@@ -164,7 +164,7 @@ def test_the_report_stands_alone(ran) -> None:
 def test_the_report_tells_how_and_what_next(ran) -> None:
     out, _, _ = ran
     report = (out / "report.html").read_text()
-    assert f"roadshift export {out}/output_adversary --out {out}/toytown_bundle" in report
+    assert f"roadshift export {out}/self_training --out {out}/toytown_bundle" in report
     assert f"<pre>roadshift demo {out}/toytown_bundle</pre>" in report
     assert "strongest_colour" in report
 

@@ -18,7 +18,7 @@ from adapt.networks.segmentor import Segmentor
 from adapt.networks.segmentors.translated import Translated
 from export.bundle.graphs import SEGMENTOR
 from export.graph.fold_normalisation import fold_normalisation
-from export.graph.onnx_file import export_module
+from export.graph.onnx_file import export_module, smallest_size
 from export.graph.segmentor import OUTPUTS, Deployed, check_graph, to_onnx
 from export.verification.inputs import Trial, sizes_to_check
 from export.verification.reference import golden_frames
@@ -128,7 +128,7 @@ def test_behind_a_translator_it_is_verified_at_every_size(tiny, translated) -> N
 def verified(tiny, exported: SimpleNamespace) -> None:
     """Labels, confidence and logits are torch's by the check that every bundle must pass."""
     subject, frames = tiny.subject(exported.net), tiny.frames()
-    sizes = sizes_to_check((45, 75), exported.net.min_size)
+    sizes = sizes_to_check((45, 75), smallest_size(exported.net.min_size, None))
     runner = SegmentorSession(exported.model.SerializeToString())
     trial = Trial(frames=frames, sizes=sizes, golden=golden_frames(subject, frames, None))
     (result,) = verify(subject, [Candidate(precision="fp32", runner=runner)], trial)

@@ -15,12 +15,12 @@ from adapt.data.drawing.batches import Batch
 from adapt.methods.ldr.joint import Config, Joint, Segmentation
 from adapt.methods.ldr.reconstruction import Pretraining, Rebuilder, near_one_hot, one_hot
 from adapt.networks.patch_discriminator import Judged, Pyramid
-from adapt.networks.segmentor import Segmented
+from adapt.networks.segmentor import Segmented, Segmentor
 
 TINY = Config(width=4, blocks=1)
 
 
-class Fixed(nn.Module):
+class Fixed(Segmentor):
     """A network that answers what it was given; one parameter, so that it can be a player."""
 
     align_corners = False
@@ -44,7 +44,10 @@ def test_equations_1_and_2() -> None:
     d = torch.tensor([-0.5, 0.25]).view(2, 1, 1, 1)  # D's logits of being the target
     config = dataclasses.replace(TINY, w_adv=0.1, w_aux=0.0)
     method = Segmentation(config, tiny_run(), 2)
-    method.G, method.D = Fixed(Segmented(z, z)), Fixed(d)  # type: ignore[assignment]
+    method.G = Fixed(Segmented(z, z))  # type: ignore[assignment]
+    # D sees the probability of class 0: of the source pixel, or of the target's.
+    seen = {round(float(p), 3): of for p, of in zip(z.softmax(1)[:, 0, 0, 0], d, strict=True)}
+    method.D = lambda p: seen[round(float(p[0, 0, 0, 0]), 3)][None]  # type: ignore[assignment]
     x = torch.rand(1, 3, 1, 1)
     batch = Batch(x, torch.tensor([[[0]]], dtype=torch.uint8), x, torch.tensor([[[1]]]).byte())
     method.recolour = lambda x: x  # type: ignore[assignment]
@@ -161,7 +164,7 @@ def test_equation_6() -> None:
 
 
 def test_one_pass_of_every_network_a_step() -> None:
-    """G, M and each discriminator run once a step: nothing is computed twice."""
+    """G, M and D_k run once a step, D once a city: nothing is computed twice."""
     method = Joint(TINY, tiny_run(), 4)
     networks = {"G": method.G, "M": method.M, "D": method.segmentation.D}
     networks |= {"D_k": method.rebuild.D_k}
@@ -169,7 +172,7 @@ def test_one_pass_of_every_network_a_step() -> None:
     for name, network in networks.items():
         network.register_forward_hook(lambda *_, name=name: calls.append(name))
     method.step(tiny_batch())
-    assert sorted(calls) == ["D", "D_k", "G", "M"]
+    assert sorted(calls) == ["D", "D", "D_k", "G", "M"]
 
 
 def test_the_reconstruction_corrects_the_segmentor() -> None:
