@@ -27,7 +27,7 @@ from adapt.stages.progress_pictures import rows_of, segmented
 from adapt.stages.pseudo_labels import Labelling, label_files, pseudo_labels
 from adapt.stages.runner import Stage, Stages, Training, decided_by
 from adapt.stages.signals import signals
-from roadshift import UserError
+from roadshift import UserError, hxw
 
 RECIPES = Path(__file__).parent / "recipes"
 LABELS = "pseudo_labels"
@@ -41,6 +41,12 @@ def train_self_training(config: Config, run: Run, *, shared: Path | None = None)
     if run.select_on:
         raise UserError("self_training keeps no best checkpoint: leave out --select-on")
     source, target = open_cities(run)
+    crop = make_draws(run, source, target).crop
+    if config.w_mask and min(crop) < config.mask_block:
+        raise UserError(
+            f"--mask-block {config.mask_block} does not fit into crops of {hxw(crop)}: give a "
+            "smaller block, a larger --crop, or --w-mask 0"
+        )
     taught_by = [_read(Path(r), run, source.classes) for r in config.labels_from]
     start = _read(Path(config.teacher), run, source.classes, same=True) if config.teacher else None
     fabric, size = make_fabric(run), parse_size(run.size, "size")

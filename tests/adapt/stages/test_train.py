@@ -91,14 +91,23 @@ def test_best_on_target_labels_only_behind_its_flag(
     assert checkpoint.read(tmp_path / "r", "best").info.method == "source_only"
 
 
+RESUMED = {
+    "output_adversary": ["--width-d", "8"],
+    "self_training": (
+        "--warm-up 2 --w-mask 1 --mask-block 16 --sample-rare --style statistics --floor 0"
+    ).split(),
+}
+
+
+@pytest.mark.parametrize("method", RESUMED)
 def test_killed_and_resumed_equals_uninterrupted(
-    tiny_source: str, tiny_target: str, tmp_path: Path
+    method: str, tiny_source: str, tiny_target: str, tmp_path: Path
 ) -> None:
-    """2N steps == N steps, SIGKILL, resume N: to the last bit."""
-    more = ["--steps", "8", "--save-every", "4", "--width-d", "8", "--colour-jitter", "0.3"]
-    whole = command("output_adversary", tiny_source, tiny_target, tmp_path / "whole", *more)
+    """2N steps == N steps, SIGKILL, resume N: to the last bit, teacher and mixing included."""
+    more = ["--steps", "8", "--save-every", "4", "--colour-jitter", "0.3", *RESUMED[method]]
+    whole = command(method, tiny_source, tiny_target, tmp_path / "whole", *more)
     assert in_process(whole) == 0
-    killed = command("output_adversary", tiny_source, tiny_target, tmp_path / "killed", *more)
+    killed = command(method, tiny_source, tiny_target, tmp_path / "killed", *more)
     process = subprocess.Popen([sys.executable, "-m", "roadshift", *killed])
     while not (tmp_path / "killed/last.safetensors").is_file():
         assert process.poll() is None, "ended before it could be killed"
