@@ -92,9 +92,10 @@ def serve(
     host
         The address to listen on; 0.0.0.0 lets other machines in, without any password.
     port
-        The port to listen on.
+        The port to listen on; 0 takes a free one, which is printed.
     """
-    from serve.http.server import run_server  # noqa: PLC0415
+    from serve.http.listening_socket import listen  # noqa: PLC0415
+    from serve.http.server import Server  # noqa: PLC0415
     from serve.runtime.engine import Engine  # noqa: PLC0415
     from serve.runtime.image_graphs import image_graphs_of  # noqa: PLC0415 - --help answers without loading these
 
@@ -103,8 +104,11 @@ def serve(
     engine = Engine(read, **asdict(device))
     drawings = image_graphs_of(read, provider=device.provider, threads=device.threads)
     logging.info("%s, labels by the %s route: %s", engine.precision, engine.route, engine.why)
-    print(f"serving {read.name} on http://{host}:{port} (Ctrl-C stops)", flush=True)
-    run_server(engine, drawings, host, port, limits)
+    with listen(host, port) as bound:
+        address = f"[{host}]" if ":" in host else host
+        port = bound.getsockname()[1]
+        print(f"serving {read.name} on http://{address}:{port} (Ctrl-C stops)", flush=True)
+        Server(engine, bound, limits, drawings).run()
 
 
 def verify(

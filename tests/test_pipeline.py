@@ -2,10 +2,10 @@
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,27 +66,28 @@ def test_torch_bundle_and_golden_frames_agree(road: Path) -> None:
 
 @pytest.fixture(scope="module")
 def server(road: Path) -> Iterator[str]:
-    """`roadshift serve` as its own process; its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "roadshift", "serve", str(road / NAME), "--port", str(port)]
-    )
-    try:
-        address = f"127.0.0.1:{port}"
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and process.poll() is None:
-            try:
-                with urllib.request.urlopen(f"http://{address}/v2/health/ready") as answer:
-                    if answer.status == 200:
-                        break
-            except OSError:
+    """`roadshift serve` as its own process; its address, once it is ready."""
+    words = [sys.executable, "-m", "roadshift", "serve", str(road / NAME), "--port", "0"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            address = process.stdout.readline().split("http://")[1].split()[0]
+            while not is_ready(address):
+                assert process.poll() is None
                 time.sleep(0.1)
-        yield address
-    finally:
-        process.terminate()
-        assert process.wait(30) in (0, -signal.SIGTERM)
+            yield address
+        finally:
+            process.terminate()
+    assert process.returncode in (0, -signal.SIGTERM)
+
+
+def is_ready(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{address}/v2/health/ready") as answer:
+            return answer.status == 200
+    except urllib.error.HTTPError as answer:
+        answer.close()
+        return False
 
 
 def test_http_answers_are_the_golden_labels(road: Path, server: str) -> None:

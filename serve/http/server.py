@@ -9,7 +9,6 @@ import uvicorn
 
 from roadshift import Failure
 from serve.http.app import build_app
-from serve.http.listening_socket import listen
 from serve.limits import Limits
 from serve.runtime.engine import Engine
 from serve.runtime.graph import Graph
@@ -49,11 +48,3 @@ class Server:
         # A server that can never be ready must not hang about: whoever started it should see.
         self.failure = failure
         self.uvicorn.should_exit = True
-
-
-def run_server(
-    engine: Engine, drawings: Sequence[Graph], host: str, port: int, limits: Limits
-) -> None:
-    """Serves them on that address until SIGINT or SIGTERM."""
-    with listen(host, port) as bound:
-        Server(engine, bound, limits, drawings).run()

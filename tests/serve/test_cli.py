@@ -1,3 +1,4 @@
+import re
 import signal
 import socket
 import subprocess
@@ -51,26 +52,26 @@ def test_a_folder_that_is_no_bundle(tmp_path):
 
 
 def test_serve_answers_and_stops_at_sigterm(tiny):
-    with listen("127.0.0.1", 0) as free:
-        port = free.getsockname()[1]
-    code = "import sys, pathlib, serve.cli as cli; "
-    code += "cli.serve(pathlib.Path(sys.argv[1]), port=int(sys.argv[2]))"
+    code = "import sys, pathlib, serve.cli as cli; cli.serve(pathlib.Path(sys.argv[1]), port=0)"
     with subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", code, str(tiny.folder), str(port)],
+        [sys.executable, "-W", "error", "-c", code, str(tiny.folder)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stdout is not None
-        assert f"serving tiny on http://127.0.0.1:{port}" in process.stdout.readline()
-        address = f"http://127.0.0.1:{port}/v2/health/ready"
-        transport = httpx.HTTPTransport(retries=8)
-        with httpx.Client(transport=transport, timeout=10) as client:
-            while client.get(address).status_code != 200:
-                assert process.poll() is None
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=10)
+        try:
+            assert process.stdout is not None
+            said = process.stdout.readline()
+            address = re.search(r"serving tiny on (http://127\.0\.0\.1:[1-9]\d*) ", said)
+            assert address, said
+            with httpx.Client(base_url=address[1], timeout=60) as client:
+                while client.get("/v2/health/ready").status_code != 200:
+                    assert process.poll() is None
+            process.send_signal(signal.SIGTERM)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()  # or leaving would wait for it
     assert process.returncode in (0, -signal.SIGTERM), errors
     assert "Traceback" not in errors
     assert "INFO: fp32, labels by the dense route: the bundle has no other" in errors
@@ -98,15 +99,20 @@ def test_ipv6():
 def test_only_this_machine_is_listened_to_by_default(exact, monkeypatch):
     asked = []
 
-    def record(engine, drawings, host, port, limits):
-        asked.append((engine.bundle.name, host, port, limits.waiting))
+    def elsewhere(host, port):
+        asked.append((host, port))
+        return listen("127.0.0.1", 0)
+
+    def record(engine, bound, limits, drawings):
+        asked.append((engine.bundle.name, limits.waiting))
         asked.append([drawing.spec.kind for drawing in drawings])
         raise Failure("enough")
 
-    monkeypatch.setattr("serve.http.server.run_server", record)
+    monkeypatch.setattr("serve.http.listening_socket.listen", elsewhere)
+    monkeypatch.setattr("serve.http.server.Server", record)
     with pytest.raises(Failure, match="enough"):
         serve(exact.folder)
-    assert asked == [("tiny", "127.0.0.1", 8000, 8), ["reconstructor", "translator"]]
+    assert asked == [("127.0.0.1", 8000), ("tiny", 8), ["reconstructor", "translator"]]
 
 
 def test_no_torch_and_no_other_stage_is_imported():
