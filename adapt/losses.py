@@ -34,7 +34,7 @@ def cross_entropy(logits: Float[Tensor, "n c h w"], y: UInt8[Tensor, "n h w"]) -
 def weighted_cross_entropy(
     logits: Float[Tensor, "n c h w"], y: UInt8[Tensor, "n h w"], w: Float[Tensor, "n h w"]
 ) -> Float[Tensor, ""]:
-    """Mean over all pixels of the weight times the cross-entropy; 0 where y is 255 (DACS, Eq. 3).
+    """Mean over all pixels of the weight times the cross-entropy; 0 where y is 255 (as DACS).
 
     Pixels that count little make the loss small: nothing divides by the sum of the weights.
     """

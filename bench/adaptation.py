@@ -5,10 +5,10 @@
     python bench/adaptation.py toytown
 
 The budget is --steps gradient steps of four source images for every row (and four target images, of
-those that look at the target); the stages of ldr and a teacher's own training count. Every cell is
-a run of the command line, whose networks of every eighth of the steps are kept and scored: the
-headline is the last one's score, on frames that no run has trained on. Finished runs are kept in
---out and not repeated. Writes bench/results/PAIR.md.
+those that look at the target); the stages of ldr count. Every cell is a run of the command line,
+whose networks of every eighth of the steps are kept and scored: the headline is the last one's
+score, on frames that no run has trained on. Finished runs are kept in --out and not repeated.
+Writes bench/results/PAIR.md.
 """
 
 from __future__ import annotations

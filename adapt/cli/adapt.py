@@ -16,7 +16,7 @@ from adapt.methods.self_training.self_training import Config as SelfTrainingConf
 from adapt.methods.self_training.stages import RECIPES as PARTS
 from adapt.methods.self_training.stages import train_self_training
 from adapt.run import Run
-from adapt.stages.ablation import read_recipe, run_ablation
+from adapt.stages.ablation import AblationTable, Train, read_recipe, run_ablation
 from adapt.stages.ablation import table as ablation_table
 from adapt.stages.train import train
 from roadshift import UserError
@@ -62,9 +62,13 @@ def self_training(
         return
     if not scored_on:
         raise UserError("--ablation scores its rows: give --scored-on with labelled images")
-    recipe = read_recipe(ablation, PARTS, SelfTrainingConfig)
-    if rows := run_ablation(recipe, train_self_training, config, run, scored_on):
-        show(ablation_table(recipe, rows))
+    _rows(
+        read_recipe(ablation, PARTS, SelfTrainingConfig),
+        train_self_training,
+        config,
+        run,
+        scored_on,
+    )
 
 
 @app.command(name="ldr")
@@ -96,8 +100,11 @@ def ldr(
             "--ablation runs all stages of its rows and scores them: give --scored-on with "
             "labelled images, and no --stage"
         )
-    recipe = read_recipe(ablation, RECIPES, LDRConfig)
-    if rows := run_ablation(recipe, train_ldr, config, run, scored_on):
+    _rows(read_recipe(ablation, RECIPES, LDRConfig), train_ldr, config, run, scored_on)
+
+
+def _rows(recipe: AblationTable, train: Train, config: object, run: Run, scored_on: str) -> None:
+    if rows := run_ablation(recipe, train, config, run, scored_on):
         show(ablation_table(recipe, rows))
 
 

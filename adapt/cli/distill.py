@@ -37,6 +37,12 @@ class StudentRun(Run):
     size: str = ""
     """images are resized to this, in training and when deployed; "" for the teacher's size"""
     select_on: Fixed[str] = ""
+    map: Fixed[str] = ""
+    sample_rare: Fixed[bool] = False
+    style: Fixed[Literal["", "statistics", "fourier"]] = ""
+    style_space: Fixed[Literal["lab", "rgb"]] = "lab"
+    style_share: Fixed[float] = 0.5
+    style_beta: Fixed[float] = 0.01
 
 
 def distill_run(teacher: Path, run: Flat[StudentRun], config: Flat[Config] = Config()) -> None:

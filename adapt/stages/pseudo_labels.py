@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -117,9 +118,17 @@ class Labelling:
     max_threshold: float = 0.9
 
 
-def pseudo_labels(name: str, labelling: Labelling, needs: tuple[str, ...]) -> Making:
-    """The stage that leaves NAME/labels: a PNG of class indices an image, 255 where not sure."""
-    settings = {"max_threshold": labelling.max_threshold}
+def pseudo_labels(
+    name: str,
+    labelling: Labelling,
+    needs: tuple[str, ...] = (),
+    made_of: Mapping[str, str] = MappingProxyType({}),
+) -> Making:
+    """The stage that leaves NAME/labels: a PNG of class indices an image, 255 where not sure.
+
+    `made_of` are fingerprints of what it depends on besides the stages it needs.
+    """
+    settings = {"max_threshold": labelling.max_threshold, **made_of}
     return Making(name=name, needs=needs, settings=settings, make=partial(_make, labelling))
 
 

@@ -109,12 +109,7 @@ def make_draws(
     for a teacher, strong for a student. Raises UserError for a style without target images.
     """
     source_size, size = parse_size(run.source_size, "source-size"), parse_size(run.size, "size")
-    sizes = [
-        resized or _shape(images.image(0))
-        for resized, images in ((source_size, source), (size, target))
-        if images is not None
-    ]
-    crop = parse_size(run.crop, "crop") or (min(s[0] for s in sizes), min(s[1] for s in sizes))
+    crop = crop_of(run, source, target)
 
     def augment(resized: tuple[int, int] | None) -> Augment:
         return Augment(
@@ -144,6 +139,19 @@ def make_draws(
     if target and image_t and "target" in cities:
         seen = TargetDraws(images=target, image=image_t, augment=augment_t, strong=strong)
     return Draws(drawn, seen, crop, run.seed)
+
+
+def crop_of(run: Run, source: LabelledImages | None, target: Target | None) -> tuple[int, int]:
+    """(height, width) of the crops: the run's, or the smaller of both sides' sizes."""
+    if crop := parse_size(run.crop, "crop"):
+        return crop
+    asked = parse_size(run.source_size, "source-size"), parse_size(run.size, "size")
+    sizes = [
+        size or _shape(images.image(0))
+        for size, images in zip(asked, (source, target), strict=True)
+        if images is not None
+    ]
+    return min(s[0] for s in sizes), min(s[1] for s in sizes)
 
 
 def _style(

@@ -3,7 +3,7 @@
 "statistics": mean and deviation of every channel become those of a target image, in CIELAB or RGB
 (Reinhard, Ashikhmin, Gooch, Shirley, "Color Transfer between Images", 2001).
 "fourier": the amplitudes of the lowest frequencies become those of a target crop (Yang, Soatto,
-"FDA: Fourier Domain Adaptation for Semantic Segmentation", CVPR 2020, Eq. 2).
+"FDA: Fourier Domain Adaptation for Semantic Segmentation", CVPR 2020).
 """
 
 from __future__ import annotations

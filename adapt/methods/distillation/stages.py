@@ -59,7 +59,7 @@ def distill(teacher: Path, config: Config, run: Run) -> bool:
         signals=lambda method: signals([method.segmentor, segmentor], target, views.size),
     )
     info = describe("distillation", settings, run, taught, made_of)
-    return Stages(info, run, fabric, [stage]).run()
+    return Stages(replace(info, class_map=taught.class_map), run, fabric, [stage]).run()
 
 
 def _target(run: Run, taught: RunInfo) -> Images:

@@ -13,7 +13,7 @@ from torch import nn
 from adapt import saved_state
 from adapt.data.cities import Cities, open_cities
 from adapt.data.datasets import Images, LabelledImages
-from adapt.data.drawing.draws import make_draws
+from adapt.data.drawing.draws import crop_of, make_draws
 from adapt.data.pseudo_labelled import PseudoLabelled
 from adapt.device import make_fabric
 from adapt.methods.ldr import joint, pictures, reconstruction, translation
@@ -97,7 +97,7 @@ class LabelDrivenReconstruction:
             run=run,
             settings=decided_by(self.run, config, DATA_FIELDS),
             shared=True,
-            make=lambda: translation.Translation(config, make_draws(run, source, target).crop),
+            make=lambda: translation.Translation(config, crop_of(run, source, target)),
             draws=lambda: make_draws(run, source, target),
             picture=lambda method: pictures.translation(method.F, method.F_inv, *sides),
         )

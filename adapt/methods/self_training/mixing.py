@@ -47,7 +47,7 @@ def class_mix(source: Lesson, target: Lesson) -> Lesson:
 def masked(x: Float[Tensor, "n 3 h w"], share: float, block: int) -> Float[Tensor, "n 3 h w"]:
     """The images with a random `share` of blocks of `block` pixels in the image's mean colour.
 
-    Hoyer et al., "MIC", CVPR 2023, Eq. 4 and 5 (which sets them to the data set's mean).
+    After Hoyer et al., "MIC", CVPR 2023.
     """
     n, _, h, w = x.shape
     grid = (n, 1, -(-h // block), -(-w // block))

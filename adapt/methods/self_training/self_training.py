@@ -1,9 +1,15 @@
 """Self-training: a student learns the target from the labels of its own moving average.
 
-Tranheden et al., "DACS", WACV 2021 (class mix, Eq. 1 to 3); Hoyer et al., "DAFormer", CVPR 2022
-(teacher, Eq. 2 to 4; feature distance, Eq. 6 and 7; rare-class sampling is --sample-rare) and
-"MIC", CVPR 2023 (masked images, Eq. 6). The schedule, the networks and the balanced weights are
-this project's.
+Tranheden et al., "DACS", WACV 2021 (class mix, the share as weight); Hoyer et al., "DAFormer", CVPR
+2022 (moving average, feature distance; rare-class sampling is --sample-rare) and "MIC", CVPR 2023
+(masked images). With the teacher's label y and weight w of every pixel, and M the pasted classes:
+
+    L = CE(G(x_s), y_s) + w_target * mean(w_M * CE(G(M x_s + (1 - M) x_t), M y_s + (1 - M) y))
+        + w_mask * mean(w * CE(G(masked x_t), y)) + w_features * |features - ImageNet's features|
+
+    teacher <- ema * teacher + (1 - ema) * student
+
+The schedule, the networks and the balanced weights are this project's.
 """
 
 from __future__ import annotations
@@ -35,7 +41,7 @@ THINGS = frozenset(
 )
 """Classes of things one can count, with poles left out, as DAFormer chose them."""
 WHOLE_CELL = 0.75
-"""of a feature's cell that must be of one class"""
+"""of a feature's cell that must be of things"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +66,7 @@ class Config:
     """paste half of the classes of a source image on the target's"""
     w_target: float = 1.0
     w_mask: float = 0.0
-    """of a third pass, over target images with blocks left out"""
+    """of a third pass, over target images with blocks left out, by the running statistics"""
     mask_share: float = 0.7
     mask_block: int = 32
     """pixels of a block's side"""
@@ -78,6 +84,11 @@ class Config:
             if not 0 <= getattr(self, name) <= 1:
                 flag = name.replace("_", "-")
                 raise UserError(f"--{flag} is {getattr(self, name)}; wanted 0..1")
+        if self.warm_up < 0 or self.mask_block < 1:
+            raise UserError(
+                f"--warm-up {self.warm_up}, --mask-block {self.mask_block}: wanted steps from 0 on "
+                "and a block of at least one pixel"
+            )
         if (self.labels == "fixed") != bool(self.labels_from):
             raise UserError("--labels fixed and --labels-from RUN... go together: give both")
 
@@ -107,7 +118,7 @@ class SelfTraining:
         self.teacher.load_state_dict(self.G.state_dict())
 
     def step(self, batch: Batch) -> Losses:
-        """Eq. 1: source, mixed target, masked target; then the teacher follows."""
+        """Source, mixed target, masked target; then the teacher follows."""
         t, w = self.clock.tick(), self.config
         x_s, y_s = batch.x_s, batch.y_s
         if t < w.warm_up:
@@ -174,7 +185,7 @@ class SelfTraining:
         return main + self.config.w_aux * weighted_cross_entropy(aux, y, w)
 
     def _feature_distance(self, out: Segmented, x: Tensor, y: Tensor) -> Tensor:
-        """DAFormer's Eq. 6 and 7: on cells of the last stage that are one thing class's."""
+        """Mean over the cells of the last stage that are things' (by WHOLE_CELL); 0 without any."""
         assert self.imagenet is not None
         features = out.features
         with torch.no_grad():

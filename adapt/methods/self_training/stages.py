@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from adapt import checkpoint, saved_state
 from adapt.checkpoint import SavedRun
-from adapt.data.cities import open_cities
-from adapt.data.datasets import Images
-from adapt.data.drawing.batches import Batch, batches
-from adapt.data.drawing.draws import Draws, make_draws
+from adapt.data.cities import Cities, open_cities
+from adapt.data.drawing.draws import Draws, crop_of, make_draws
 from adapt.data.pseudo_labelled import PseudoLabelled
 from adapt.device import make_fabric
-from adapt.evaluation.evaluate import Views
+from adapt.methods.self_training.pictures import picture
 from adapt.methods.self_training.self_training import Config, SelfTraining
 from adapt.networks.segmentor import Segmentor
 from adapt.networks.segmentors.fused import Fused
-from adapt.pictures.overlay import Palette, Picture, strip
 from adapt.run import Run, parse_size
 from adapt.stages.claim import describe, fingerprints
-from adapt.stages.progress_pictures import rows_of, segmented
 from adapt.stages.pseudo_labels import Labelling, label_files, pseudo_labels
-from adapt.stages.runner import Stage, Stages, Training, decided_by
+from adapt.stages.runner import Making, Stages, Training, decided_by
 from adapt.stages.signals import signals
 from roadshift import UserError, hxw
 
@@ -40,94 +34,86 @@ def train_self_training(config: Config, run: Run, *, shared: Path | None = None)
     """
     if run.select_on:
         raise UserError("self_training keeps no best checkpoint: leave out --select-on")
-    source, target = open_cities(run)
-    crop = make_draws(run, source, target).crop
+    cities = open_cities(run)
+    crop = crop_of(run, *cities)
     if config.w_mask and min(crop) < config.mask_block:
         raise UserError(
             f"--mask-block {config.mask_block} does not fit into crops of {hxw(crop)}: give a "
             "smaller block, a larger --crop, or --w-mask 0"
         )
-    taught_by = [_read(Path(r), run, source.classes) for r in config.labels_from]
-    start = _read(Path(config.teacher), run, source.classes, same=True) if config.teacher else None
-    fabric, size = make_fabric(run), parse_size(run.size, "size")
-    settings = decided_by(run, config)
-    made_of = fingerprints(source, target)
-    for name in filter(None, (config.teacher, *config.labels_from)):
-        made_of[f"weights of {name}"] = saved_state.fingerprint(Path(name) / "last.safetensors")
-
-    def teachers() -> Segmentor:
-        nets = [saved.segmentor for saved in taught_by]
-        net = nets[0] if len(nets) == 1 else Fused(nets)
-        return net.to(fabric.device).eval()
-
-    def draws() -> Draws:
-        files = label_files(stages.folder(LABELS), len(target)) if taught_by else None
-        labelled = PseudoLabelled(target, files) if files else target
-        return make_draws(run, source, labelled, strong=True)
-
-    def begin(method: SelfTraining) -> None:
-        method.begin("none" if start else run.weights)
-        if start:
-            for network in (method.G, method.teacher):
-                network.load_state_dict(start.segmentor.state_dict())
-
-    labelling = Labelling(
-        segmentor=teachers, images=lambda: target, size=size, classes=source.classes,
-        palette=source.palette,
-    )  # fmt: skip
-    training = Training(
-        name="",
-        run=run,
-        settings=settings,
-        needs=(LABELS,) if taught_by else (),
-        make=lambda: SelfTraining(config, run, source.classes),
-        draws=draws,
-        begin=begin,
-        picture=lambda method: picture(method, draws(), run, target, source.palette),
-        signals=lambda method: signals([method.teacher, method.G], target, size),
-    )
-    made: list[Stage] = [pseudo_labels(LABELS, labelling, needs=())] if taught_by else []
-    info = describe("self_training", settings, run, source, made_of)
-    stages = Stages(info, run, fabric, [*made, training], shared)
-    return stages.run()
+    return SelfTrainingRun(config, run, cities, shared).stages.run()
 
 
-def picture(
-    method: SelfTraining, draws: Draws, run: Run, target: Images, palette: Palette
-) -> Picture:
-    """What the student is shown, and what the result makes of whole target images.
+class SelfTrainingRun:
+    """One run of the method: what it is taught with, and what it begins from."""
 
-    Rows of: target crop | the teacher's labels | their weights (white: 1 or more) | mixed image |
-    its labels; then rows of image | overlay.
-    """
-    device = next(method.G.parameters()).device
-    batch = next(batches(draws, replace(run, batch=4, devices=1, workers=0), start=0, rank=0))
-    with torch.random.fork_rng():
-        shown = lessons_shown(method, batch.to(device), palette)
-    below = segmented(method.segmentor, target, Views(size=parse_size(run.size, "size")), palette)
-    width = max(shown.shape[1], below.shape[1])
-    wide = [np.pad(x, ((0, 0), (0, width - x.shape[1]), (0, 0))) for x in (shown, below)]
-    return np.concatenate(wide)
+    def __init__(self, config: Config, run: Run, cities: Cities, shared: Path | None) -> None:
+        self.config, self.run, self.cities = config, run, cities
+        classes = cities.source.classes
+        self.taught_by = [_read(Path(name), run, classes) for name in config.labels_from]
+        self.start = (
+            _read(Path(config.teacher), run, classes, same=True) if config.teacher else None
+        )
+        self.fabric, self.size = make_fabric(run), parse_size(run.size, "size")
+        self.made_of = fingerprints(*cities)
+        for name in filter(None, (config.teacher, *config.labels_from)):
+            weights = saved_state.fingerprint(Path(name) / "last.safetensors")
+            self.made_of[f"weights of {name}"] = weights
+        told = decided_by(run, config)
+        info = describe("self_training", told, run, cities.source, self.made_of)
+        listed = [*([self._labels()] if self.taught_by else []), self._training()]
+        self.stages = Stages(info, run, self.fabric, listed, shared)
 
+    def _labels(self) -> Making:
+        """What the mean of the runs of --labels-from is sure of in the target."""
+        source, target = self.cities
+        labelling = Labelling(
+            segmentor=self._teachers,
+            images=lambda: target,
+            size=self.size,
+            classes=source.classes,
+            palette=source.palette,
+        )
+        return pseudo_labels(LABELS, labelling, made_of=self.made_of | {"size": self.run.size})
 
-def lessons_shown(method: SelfTraining, batch: Batch, palette: Palette) -> Picture:
-    """The upper rows of `picture`, an image of the batch each."""
-    opinion, lesson = method.lessons(batch, looking=True)
+    def _teachers(self) -> Segmentor:
+        nets = [saved.segmentor for saved in self.taught_by]
+        return (nets[0] if len(nets) == 1 else Fused(nets)).to(self.fabric.device).eval()
 
-    def row(i: int) -> Picture:
-        x_t, mixed = _bytes(batch.x_t[i]), _bytes(lesson.x[i])
-        labels, lesson_y = opinion.y[i].cpu().numpy(), lesson.y[i].cpu().numpy()
-        weight = (opinion.w[i].clamp(0, 1) * 255).byte().cpu().numpy()
-        grey = np.repeat(weight[..., None], 3, 2)
-        return np.concatenate(
-            [strip(x_t, [labels], palette), grey, strip(mixed, [lesson_y], palette)], 1
+    def _training(self) -> Training:
+        """Student and teacher."""
+        source, target = self.cities
+        return Training(
+            name="",
+            run=self.run,
+            settings=decided_by(self.run, self.config),
+            needs=(LABELS,) if self.taught_by else (),
+            make=self._make,
+            draws=self._draws,
+            begin=self._begin,
+            picture=lambda method: picture(method, self._draws(), self.run, target, source.palette),
+            signals=lambda method: signals([method.teacher, method.G], target, self.size),
         )
 
-    return rows_of(len(batch.x_t), row)
+    def _make(self) -> SelfTraining:
+        method = SelfTraining(self.config, self.run, self.cities.source.classes)
+        if method.imagenet is not None:  # no player: the loop does not move it
+            method.imagenet.to(self.fabric.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        return method
 
+    def _draws(self) -> Draws:
+        source, target = self.cities
+        if not self.taught_by:
+            return make_draws(self.run, source, target, strong=True)
+        files = label_files(self.stages.folder(LABELS), len(target))
+        return make_draws(self.run, source, PseudoLabelled(target, files), strong=True)
 
-def _bytes(x: torch.Tensor) -> Picture:
-    return (x * 255).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+    def _begin(self, method: SelfTraining) -> None:
+        if self.start is None:
+            method.begin(self.run.weights)
+            return
+        for network in (method.G, method.teacher):
+            network.load_state_dict(self.start.segmentor.state_dict())
 
 
 def _read(path: Path, run: Run, classes: tuple[str, ...], *, same: bool = False) -> SavedRun:

@@ -1,6 +1,8 @@
 """--map: several classes of either city trained, scored and exported as one."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from adapt import checkpoint
 from adapt.data.cities import open_cities
 from adapt.data.datasets import labelled
 from adapt.data.reading.class_map import read_class_map
+from adapt.evaluation.compare import Request, compare
 from adapt.run import Run
 from export.frames import calibration_frames, frames_with_labels
 from roadshift import UserError
@@ -80,6 +83,7 @@ def test_a_mapped_run_is_scored_and_exported_by_its_map(tmp_path: Path) -> None:
             roadshift.main(line.split())
         assert end.value.code == 0
     info = checkpoint.read_info(tmp_path / "run")
+    the_student_knows_it(tmp_path)
     assert info.class_map == {"road": "ground", "sidewalk": "ground"}
     scored = next(iter(info.scores.values()))
     assert "ground" in scored["iou"]
@@ -91,3 +95,22 @@ def test_a_mapped_run_is_scored_and_exported_by_its_map(tmp_path: Path) -> None:
     assert (
         calibration_frames("toytown:camera#val", ("ground",), info.class_map).read(0).label is None
     )
+
+
+def the_student_knows_it(folder: Path) -> None:
+    """A student is scored by its teacher's map, and compared with runs of that map alone."""
+    run, student, plain = folder / "run", folder / "student", folder / "plain"
+    command = (
+        f"distill {run} --out {student} --student lraspp_mobilenet_v2 --weights none --steps 1 "
+        "--batch 2 --crop 32x64 --workers 0 --target toytown:camera#train/camera_01000*"
+    )
+    with pytest.raises(SystemExit) as end:
+        roadshift.main(command.split())
+    assert end.value.code == 0
+    info = checkpoint.read_info(student)
+    data = "toytown:camera#val/camera_01500*"
+    assert "ground" in compare(Request([run, student], data))[0].classes
+    shutil.copytree(student, plain)
+    checkpoint.write_info(plain, replace(info, class_map={}))
+    with pytest.raises(UserError, match="were trained with different class maps"):
+        compare(Request([run, plain], data))

@@ -47,7 +47,7 @@ def teaching(run: Run, **config: Any) -> self_training.SelfTraining:
 SMALL = {"width": 4, "blocks": 1}
 JOINT = joint.Config(**SMALL, perceptual="none", beta=0.05)
 LEAST_SQUARES = output_adversary.Config(
-    width_d=8, discriminator_input="entropy", adversarial_loss="least_squares"
+    width_d=8, discriminator_input="entropy", adversarial_loss="least_squares", target_norm="source"
 )
 GAMES: dict[str, Game] = {
     "source_only": Game(
@@ -72,7 +72,10 @@ GAMES: dict[str, Game] = {
         ),
         falls="M",
     ),
-    "ldr without reconstruction": Game(lambda run: joint.Segmentation(JOINT, run, 4), falls="G"),
+    "ldr without reconstruction, separate norms": Game(
+        lambda run: joint.Segmentation(dataclasses.replace(JOINT, target_norm="separate"), run, 4),
+        falls="G",
+    ),
     "ldr": Game(lambda run: joint.Joint(JOINT, run, 4), falls="G"),
     "distillation": Game(distillation, falls="S"),
     "self_training": Game(teaching, falls="source"),

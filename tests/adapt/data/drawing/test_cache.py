@@ -13,6 +13,7 @@ from adapt.data.drawing.batches import Batch, batches
 from adapt.data.drawing.cache import InMemory
 from adapt.data.drawing.draws import make_draws
 from adapt.data.reading.decode import decode_image
+from adapt.fit import _next
 from adapt.run import Run
 from roadshift import Failure
 
@@ -92,6 +93,16 @@ def test_a_damaged_file_is_named_with_what_to_do(tiny_source: str, tmp_path: Pat
         path.write_bytes(path.read_bytes()[:70])
     with pytest.raises(Failure, match=r"the cache .*\.npy cannot be used .*delete its folder"):
         drawn(tiny_source, str(tmp_path))
+
+
+def test_from_a_loader_process_it_is_the_sentence_alone(tiny_source: str, tmp_path: Path) -> None:
+    drawn(tiny_source, str(tmp_path))
+    for path in tmp_path.rglob("*.npy"):
+        path.write_bytes(path.read_bytes()[:70])
+    run = Run(source=tiny_source, target="", out=Path(), cache=str(tmp_path), workers=1, steps=1)
+    draws = make_draws(run, labelled(tiny_source), None)
+    with pytest.raises(Failure, match=r"^the cache .*\.npy cannot be used [^\n]*$"):
+        _next(batches(draws, run, start=0, rank=0))
 
 
 def test_a_jpeg_is_decoded_no_larger_than_it_is_shown(tmp_path: Path) -> None:

@@ -137,6 +137,7 @@ def test_source_to_target_needs_no_translator_when_deployed(
         (["--stage", "joint"], "unknown stage 'joint'"),
         (["--stage", "joint1"], "the stage translate is not done"),
         (["--select-on", "folder:x"], "leave out --select-on"),
+        (["--style", "statistics"], "leave out --style"),
         (["--rounds", "0"], "--rounds is 0"),
         (["--tau", "0"], "--tau is 0"),
         (["--perceptual", "vgg19", "--perceptual-weights", "/no.pth"], "no weights file"),

@@ -1,13 +1,18 @@
 """Self-training as a command: from a finished run, from the labels of several, its mistakes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 import roadshift
-from adapt import checkpoint
+from adapt import checkpoint, saved_state
+from adapt.methods.self_training.self_training import Config
+from adapt.methods.self_training.stages import RECIPES
+from adapt.networks import build_part
+from adapt.stages.ablation import read_recipe
 
 SMALL = "--weights none --batch 2 --steps 2 --workers 0 --threads 1 --floor 0"
 
@@ -60,6 +65,27 @@ def test_labels_of_several_runs_are_made_once_and_kept(
     assert made[0].stat().st_mtime_ns == stamp
 
 
+def test_labels_of_other_runs_are_made_anew_where_nothing_was_learnt_yet(
+    cities: list[str], started: Path, tmp_path: Path
+) -> None:
+    """Killed after its labels, a run given other teachers must not learn from the old ones."""
+    out, other = tmp_path / "run", tmp_path / "other"
+    small = SMALL.replace("--floor 0", "--seed 5").split()
+    assert code("adapt", "source_only", *cities, *small, "--out", str(other)) == 0
+    assert learn(cities, out, "--labels", "fixed", "--labels-from", str(started)) == 0
+    before = (out / "pseudo_labels" / "made.json").read_text()
+    (out / "last.safetensors").unlink()
+    assert learn(cities, out, "--labels", "fixed", "--labels-from", str(other)) == 0
+    after = (out / "pseudo_labels" / "made.json").read_text()
+    assert json.loads(after)["thresholds"] != json.loads(before)["thresholds"]
+
+
+def test_the_recipe_of_its_parts_changes_what_it_says() -> None:
+    recipe, plain = read_recipe("parts", RECIPES, Config), Config()
+    for name, changes in recipe.rows.items():
+        assert all(getattr(plain, key) != value for key, value in changes.items()), name
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
@@ -67,6 +93,9 @@ def test_labels_of_several_runs_are_made_once_and_kept(
         (["--ema", "-0.1"], "--ema is -0.1; wanted 0..1"),
         (["--labels", "fixed"], "--labels fixed and --labels-from RUN... go together"),
         (["--w-mask", "1", "--crop", "24x48"], "--mask-block 32 does not fit into crops of 24x48"),
+        (["--mask-block", "0"], "--mask-block 0: wanted"),
+        (["--warm-up", "-1"], "--warm-up -1"),
+        (["--keep-every", "-1"], "--keep-every is -1"),
         (["--w-features", "0.1"], "--w-features needs the ImageNet backbone"),
         (["--select-on", "toytown:camera"], "keeps no best checkpoint"),
         (["--ablation", "parts"], "give --scored-on"),
@@ -89,6 +118,13 @@ def test_a_teacher_of_another_network_or_other_classes_is_refused(
     other = ["--teacher", str(started), "--network", "pidnet_s"]
     assert learn(cities, tmp_path / "one", *other) == 2
     assert "is a lraspp_mobilenet_v2 and the student a pidnet_s" in capsys.readouterr().err
+    parts = {"translator": {"kind": "translator", "width": 4, "blocks": 1}}
+    saved, two = checkpoint.read(started), tmp_path / "two parts"
+    checkpoint.write_info(two, replace(saved.info, parts=saved.info.parts | parts))
+    networks = {"segmentor": saved.segmentor, "translator": build_part(parts["translator"])}
+    saved_state.save(two / "last.safetensors", networks, 2)
+    assert learn(cities, tmp_path / "three", "--teacher", str(two)) == 2
+    assert "has the parts segmentor, translator; wanted a segmentor" in capsys.readouterr().err
     fewer = ["--teacher", str(started), "--classes", "road,sky"]
     assert learn(cities, tmp_path / "two", *fewer) == 2
     assert "was trained for the classes road, building, sky, car" in capsys.readouterr().err
