@@ -123,21 +123,44 @@ def main() -> None:
     parser.add_argument("--rows", default="source_only,source_only + style,self_training,oracle")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument(
+        "--shrink", type=int, default=1, help="divides every side of images and crops"
+    )
     parser.add_argument("--data", default="../shared/data")
     parser.add_argument("--out", default="runs")
     asked = parser.parse_args()
     seeds = [int(seed) for seed in asked.seeds.split(",")]
-    found: dict[str, dict[int, Result]] = {}
-    text = ""
+    pair = shrunk(PAIRS[asked.pair], asked.shrink)
+    name = asked.pair + (f"_{asked.shrink}" if asked.shrink > 1 else "")
+    runs = Path(asked.out) / name
     for seed in seeds:
-        for title in asked.rows.split(","):
-            out = Path(asked.out) / asked.pair / str(seed) / file_name(title)
-            result = trained(PAIRS[asked.pair], ROWS[title], out, seed, asked.steps, asked.data)
-            found.setdefault(title, {})[seed] = result
+        for title in filter(None, asked.rows.split(",")):
+            out = runs / str(seed) / file_name(title)
+            result = trained(pair, ROWS[title], out, seed, asked.steps, asked.data)
             print(f"seed {seed}, {title}: {result.evaluation['miou']:.1f}", flush=True)
-            text = table(asked.pair, asked.steps, found)
-            (HERE / "results" / f"{asked.pair}.md").write_text(text)
+    text = table(name, pair, asked.steps, finished(runs))
+    (HERE / "results" / f"{name}.md").write_text(text)
     print(text)
+
+
+def finished(runs: Path) -> dict[str, dict[int, Result]]:
+    """Every row's results by seed, also those of other calls."""
+    found: dict[str, dict[int, Result]] = {}
+    for title in ROWS:
+        for out in sorted(runs.glob(f"*/{file_name(title)}")):
+            if (out / "scored" / "last.json").is_file():
+                found.setdefault(title, {})[int(out.parent.name)] = result_of(out)
+    return found
+
+
+def shrunk(pair: Pair, by: int) -> Pair:
+    """The pair with every side of its images and crops divided."""
+
+    def divided(size: str) -> str:
+        return "x".join(str(int(side) // by) for side in size.split("x"))
+
+    source, target = (c._replace(size=divided(c.size)) for c in (pair.source, pair.target))
+    return pair._replace(source=source, target=target, crop=divided(pair.crop))
 
 
 def trained(pair: Pair, row: Row, out: Path, seed: int, steps: int, data: str) -> Result:
@@ -157,21 +180,36 @@ def trained(pair: Pair, row: Row, out: Path, seed: int, steps: int, data: str) -
     ]
     roadshift(*(word.format(**filled) for word in command))
     scored_on = pair.target.val.format(**filled)
-    kept = sorted(int(p.stem.removeprefix("step_")) for p in out.glob("step_*.safetensors"))
-    curve = [scored(out, str(step), scored_on)["miou"] for step in kept]
+    for which in (*(str(step) for step in kept_steps(out)), "last"):
+        score(out, which, scored_on)
+    return result_of(out)
+
+
+def kept_steps(out: Path) -> list[int]:
+    """The steps whose networks a run kept."""
+    return sorted(int(p.stem.removeprefix("step_")) for p in out.glob("step_*.safetensors"))
+
+
+def score(out: Path, which: str, scored_on: str) -> None:
+    """Evaluate one checkpoint, once."""
+    if scored(out, which).is_file():
+        return
+    more = ["--pictures", str(out / "scored" / "pictures")] if which == "last" else []
+    roadshift("evaluate", str(out), "--data", scored_on, "--checkpoint", which, "--json",
+              str(scored(out, which)), *more)  # fmt: skip
+
+
+def scored(out: Path, which: str) -> Path:
+    """Where one checkpoint's evaluation lies."""
+    return out / "scored" / f"{which}.json"
+
+
+def result_of(out: Path) -> Result:
+    """What a finished run's files say."""
+    curve = [json.loads(scored(out, str(step)).read_text())["miou"] for step in kept_steps(out)]
     logs = [path.read_text().splitlines()[-1] for path in out.rglob("metrics.jsonl")]
     seconds = sum(json.loads(last)["seconds"] for last in logs)
-    return Result(scored(out, "last", scored_on), seconds, curve)
-
-
-def scored(out: Path, which: str, scored_on: str) -> dict[str, Any]:
-    """One checkpoint's evaluation, made once."""
-    file = out / "scored" / f"{which}.json"
-    if not file.is_file():
-        more = ["--pictures", str(out / "scored" / "pictures")] if which == "last" else []
-        roadshift("evaluate", str(out), "--data", scored_on, "--checkpoint", which, "--json",
-                  str(file), *more)  # fmt: skip
-    return json.loads(file.read_text())
+    return Result(json.loads(scored(out, "last").read_text()), seconds, curve)
 
 
 def roadshift(*arguments: str) -> None:
@@ -184,17 +222,17 @@ def file_name(title: str) -> str:
     return "".join(c if c.isalnum() else "-" for c in title).strip("-")
 
 
-def table(name: str, steps: int, found: dict[str, dict[int, Result]]) -> str:
+def table(name: str, pair: Pair, steps: int, found: dict[str, dict[int, Result]]) -> str:
     """IoU per class and mIoU in percent, mean ± deviation over seeds; then the curves."""
-    pair, first = PAIRS[name], next(iter(next(iter(found.values())).values())).evaluation
+    first = next(iter(next(iter(found.values())).values())).evaluation
     classes = list(first["iou"])
     base, best = (mean_of(found.get(row, {})) for row in ("source_only", "oracle"))
     lines = [
         f"# {name}: {pair.source.train} -> {pair.target.train}, scored on {pair.target.val}",
         "",
-        f"LR-ASPP MobileNetV2, `{pair.options} --crop {pair.crop}`, {steps} steps of 4 images a",
-        "city, stages counted. IoU in percent of the last checkpoint, labels at full size, on "
-        f"{first['images']} images.",
+        f"LR-ASPP MobileNetV2, target images of {pair.target.size}, crops of {pair.crop},",
+        f"`{pair.options}`, {steps} steps of 4 images a city, stages counted.",
+        f"IoU in percent of the last checkpoint, labels at full size, on {first['images']} images.",
         "Gap: share of the way from source_only to the oracle. Minutes: training, one thread of a",
         f"machine that did other work as well. Made by `python bench/adaptation.py {name}`.",
         "",

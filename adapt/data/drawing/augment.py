@@ -126,7 +126,7 @@ def resized_part(image: Picture, window: Window) -> UInt8[np.ndarray, "hh ww 3"]
 
 
 def nearest_part(label: Labels, window: Window) -> UInt8[np.ndarray, "hh ww"]:
-    """The window of the label resized to the nearest pixel: torch's rule, exactly."""
+    """The window of the label resized to the pixel nearest to each centre: "nearest-exact"."""
     rows = _nearest(label.shape[0], window.size[0], window.top, window.height)
     columns = _nearest(label.shape[1], window.size[1], window.left, window.width)
     return label[rows[:, None], columns]
@@ -159,5 +159,5 @@ def _reached(low: float, high: float, scale: float, length: int) -> tuple[int, i
 
 
 def _nearest(small: int, large: int, first: int, count: int) -> np.ndarray:
-    at = np.arange(first, first + count, dtype=np.float32) * np.float32(small / large)
+    at = (np.arange(first, first + count, dtype=np.float32) + 0.5) * np.float32(small / large)
     return np.minimum(at.astype(np.int64), small - 1)

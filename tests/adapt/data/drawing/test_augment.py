@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 from torchvision import tv_tensors
-from torchvision.transforms import v2
+from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional
 
 from adapt.data.drawing.augment import Augment
@@ -29,7 +29,8 @@ def by_torchvision(augment: Augment, image: np.ndarray, label: np.ndarray) -> tu
     low, high = augment.scale
     factor = low + (high - low) * float(torch.rand(()))
     size = [round(n * factor) for n in augment.size or image.shape[:2]]
-    x, y = functional.resize(x, size), functional.resize(y, size)
+    exact = functional.resize(y[None].as_subclass(Tensor), size, InterpolationMode.NEAREST_EXACT)
+    x, y = functional.resize(x, size), tv_tensors.Mask(exact[0])
     fill = {tv_tensors.Image: 0, tv_tensors.Mask: 255}
     crop = v2.RandomCrop(augment.crop, pad_if_needed=True, fill=fill)
     for transform in (crop, v2.RandomHorizontalFlip(0.5 if augment.flip else 0.0)):
