@@ -52,8 +52,10 @@ class Translator(nn.Module):
     """F: an image of one city in the colours of the other; RGB in [0, 1] in and out.
 
     The generator of CycleGAN's, which draws the whole image anew, with its input added: what it
-    computes is the change of each value's log-odds. Untrained it is (nearly) the identity, so that
-    short trainings do not have to learn to copy first.
+    computes is the change of each value's log-odds. Instance norm hides from it how light the image
+    is, so the log-odds also get a gain and an offset a channel, linear in their mean and deviation
+    over the image: dark frames can be brightened more than light ones. Untrained it is (nearly) the
+    identity, so that short trainings do not have to learn to copy first.
     """
 
     min_size = (16, 16)
@@ -64,11 +66,20 @@ class Translator(nn.Module):
         head = self.generator.layers[-1]
         assert isinstance(head, nn.Conv2d)
         nn.init.normal_(head.weight, 0, 0.002)
+        self.levels = nn.Linear(6, 6)
+        nn.init.zeros_(self.levels.weight)
+        nn.init.zeros_(self.levels.bias)
 
     def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
         """RGB in [0, 1] -> RGB in (0, 1)."""
-        change = self.generator(2 * x - 1)
-        return torch.sigmoid(torch.logit(x.clamp(1 / 128, 127 / 128)) + change)
+        odds = torch.logit(x.clamp(1 / 128, 127 / 128))
+        mean = odds.mean((2, 3), keepdim=True)
+        variance = (odds - mean).square().mean((2, 3), keepdim=True)
+        deviation = variance.clamp(min=1e-12).sqrt()  # of one colour: no infinite gradient
+        levels = self.levels(torch.cat([mean, deviation], 1).flatten(1))
+        gain, offset = levels[:, :, None, None].chunk(2, 1)
+        change = self.generator(2 * x - 1) + gain * (odds - mean) + offset
+        return torch.sigmoid(odds + change)
 
 
 class Reconstructor(nn.Module):

@@ -186,7 +186,7 @@ def test_other_settings_do_not_resume_a_stage(
     trained: Path, tiny_source: str, tiny_target: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert ldr(tiny_source, tiny_target, trained, "--tau", "0.5") == 2
-    assert "tau is 0.001 there and 0.5 here" in capfd.readouterr().err
+    assert "tau is 0.1 there and 0.5 here" in capfd.readouterr().err
 
 
 def test_without_perceptual_weights_the_term_is_off_and_says_so(
@@ -231,7 +231,7 @@ def test_the_papers_tables_are_recipes(name: str) -> None:
     ("row", "sentence"),
     [
         ("tua = 1.0", "unknown setting 'tua': did you mean 'tau'"),
-        ('tau = "hot"', "tau is 'hot', wanted a value like 0.001"),
+        ('tau = "hot"', "tau is 'hot', wanted a value like 0.1"),
         ('space = "labels"', "did you mean 'label'"),
         ("reconstruct = 1", "wanted a value like True"),
     ],

@@ -111,6 +111,21 @@ def test_a_translator_keeps_the_size_and_starts_as_the_identity(size: tuple[int,
     assert float((y - x).abs().mean()) < 0.02
 
 
+def test_a_translator_can_brighten_dark_images_and_leave_light_ones() -> None:
+    torch.manual_seed(0)
+    F = Translator(4, 1)
+    optimizer = torch.optim.Adam(F.parameters(), 0.02)
+    for _ in range(150):
+        light = torch.rand(4, 3, 32, 32) * torch.rand(4, 3, 1, 1) / 2 + 0.3
+        images = torch.cat([light, 0.4 * light + 0.05])
+        off = (F(images) - torch.cat([light, light])).abs().mean()
+        optimizer.zero_grad()
+        off.backward()
+        optimizer.step()
+    wanted = float((light - (0.4 * light + 0.05)).abs().mean()) / 2  # of one change for both
+    assert float(off.detach()) < wanted / 2
+
+
 @pytest.mark.parametrize("size", [(32, 32), (33, 47)])
 def test_a_reconstructor_draws_in_the_labels_size(size: tuple[int, int]) -> None:
     with torch.no_grad():
