@@ -3,8 +3,8 @@
     python bench/diagnose.py RUN... --source SPEC --target SPEC --scored-on SPEC
 
 Prints each class's share of the labelled pixels of every fifth image (target labels are read to
-explain a result, after training), and each run's mIoU as it is and with the batch-norm statistics
-re-estimated on 120 target images (AdaBN, Li et al., 2017).
+explain a result, after training), and each run's mIoU with its batch-norm statistics moved towards
+those of 120 target images by several shares of the way (1: AdaBN, Li et al., 2017).
 """
 
 from __future__ import annotations
@@ -35,16 +35,37 @@ def shares(spec: str, classes: tuple[str, ...]) -> dict[str, float]:
 def adapt_batch_norm(segmentor: Segmentor, target: str, work: tuple[int, int] | None) -> None:
     """Replace all running statistics by the mean ones of 15 batches of 8 target images."""
     images = unlabelled(target)
-    for layer in segmentor.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.reset_running_stats()
-            layer.momentum = None
+    for layer in norms(segmentor):
+        layer.reset_running_stats()
+        layer.momentum = None
     segmentor.train()
     chosen = np.linspace(0, len(images) - 1, 120).astype(int).reshape(15, 8)
     with torch.inference_mode():
         for rows in chosen:
             batch = np.stack([images.image(int(i)) for i in rows])
             logits_of(segmentor, torch.from_numpy(batch), work)
+
+
+def norms(segmentor: Segmentor) -> list[nn.BatchNorm2d]:
+    """Every layer that keeps running statistics."""
+    return [layer for layer in segmentor.modules() if isinstance(layer, nn.BatchNorm2d)]
+
+
+def statistics(segmentor: Segmentor) -> list[torch.Tensor]:
+    """Copies of all running means and variances."""
+    return [
+        t.clone()
+        for n in norms(segmentor)
+        for t in (n.running_mean, n.running_var)
+        if t is not None
+    ]
+
+
+def set_statistics(segmentor: Segmentor, wanted: list[torch.Tensor]) -> None:
+    """Those of `statistics`, put back."""
+    kept = [t for n in norms(segmentor) for t in (n.running_mean, n.running_var) if t is not None]
+    for tensor, value in zip(kept, wanted, strict=True):
+        tensor.copy_(value)
 
 
 def main() -> None:
@@ -55,6 +76,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path)
     for option in ("--source", "--target", "--scored-on"):
         parser.add_argument(option, required=True)
+    parser.add_argument("--shares", nargs="*", type=float, default=(0, 0.1, 0.3, 1))
     asked = parser.parse_args()
     classes = checkpoint.read_info(asked.runs[0]).classes
     for spec in (asked.source, asked.target, asked.scored_on):
@@ -62,12 +84,14 @@ def main() -> None:
     for run in asked.runs:
         segmentor, info, _ = checkpoint.read(run)
         data, views = labelled(asked.scored_on).with_classes(classes), Views(size=info.work_size)
-        before = evaluate(segmentor, data, views).miou
+        own = statistics(segmentor)
         adapt_batch_norm(segmentor, asked.target, info.work_size)
-        after = evaluate(segmentor, data, views).miou
-        print(
-            f"{run}: mIoU {before:.1f}, with the target's batch statistics {after:.1f}", flush=True
-        )
+        of_target = statistics(segmentor)
+        for share in asked.shares:
+            mixed = [torch.lerp(a, b, share) for a, b in zip(own, of_target, strict=True)]
+            set_statistics(segmentor, mixed)
+            miou = evaluate(segmentor, data, views).miou
+            print(f"{run}: target statistics by {share:g}: mIoU {miou:.1f}", flush=True)
 
 
 if __name__ == "__main__":
