@@ -15,11 +15,12 @@ import torch
 
 from adapt import checkpoint
 from adapt.data.datasets import unlabelled
+from adapt.data.drawing.augment import resized_whole
 from adapt.evaluation.evaluate import Views, predict
 from adapt.methods.ldr.pictures import drawn
 from adapt.networks.segmentors.translated import Translated
 from adapt.pictures.overlay import Picture, overlay, write_png
-from adapt.stages.progress_pictures import resized, to_batch, to_image
+from adapt.stages.progress_pictures import to_batch, to_image
 
 
 def main() -> None:
@@ -39,7 +40,7 @@ def main() -> None:
     rows: list[Picture] = []
     with torch.inference_mode():
         for i in np.linspace(0, len(images) - 1, asked.rows).astype(int):
-            image = resized(images.image(int(i)), info.work_size)
+            image = resized_whole(images.image(int(i)), info.work_size)
             translated = to_image(segmentor.translator(to_batch(image, M, None)))
             label = predict(segmentor, image, Views())
             panels = [image, translated, overlay(image, label, info.palette, 1.0), drawn(M, label)]

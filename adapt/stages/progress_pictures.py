@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from adapt.data.datasets import Images
+from adapt.data.drawing.augment import resized_whole
 from adapt.evaluation.evaluate import Views, evaluating, predict
 from adapt.networks.segmentor import Segmentor
 from adapt.pictures.overlay import Palette, Picture, strip
@@ -41,19 +41,10 @@ def to_batch(
 ) -> Float[Tensor, "1 3 hh ww"]:
     """RGB bytes -> floats in [0, 1] of `size` (height, width) where the network `like` is."""
     device = next(like.parameters()).device
-    x = torch.from_numpy(resized(image, size)).to(device).permute(2, 0, 1)[None].float() / 255
+    x = torch.from_numpy(resized_whole(image, size)).to(device).permute(2, 0, 1)[None].float() / 255
     return x.contiguous(memory_format=torch.channels_last)
 
 
 def to_image(x: Float[Tensor, "1 3 h w"]) -> Picture:
     """The inverse of `to_batch`, rounded."""
     return (x[0].permute(1, 2, 0).float() * 255).round().clamp(0, 255).byte().cpu().numpy()
-
-
-def resized(
-    image: UInt8[np.ndarray, "h w *c"], size: tuple[int, int] | None, how: int = cv2.INTER_AREA
-) -> UInt8[np.ndarray, "hh ww *c"]:
-    """The image with another (height, width); as it is for None."""
-    if size is None or image.shape[:2] == size:
-        return image
-    return cv2.resize(image, size[::-1], interpolation=how).astype(np.uint8, copy=False)

@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import cv2
 import torch
 from rich.progress import track
 
 from adapt.data.datasets import Images, LabelledImages
+from adapt.data.drawing.augment import nearest_whole
 from adapt.data.reading.sources import ImageFiles, LabelFiles
 from adapt.networks.image_generator import Translator
 from adapt.pictures.overlay import png
 from adapt.stages.made import names, write_missing
-from adapt.stages.progress_pictures import resized, to_batch, to_image
+from adapt.stages.progress_pictures import to_batch, to_image
 from adapt.stages.runner import Making
 
 Size = tuple[int, int] | None
@@ -61,7 +61,7 @@ def _make(drawing: Drawing, folder: Path) -> Mapping[str, object]:
     with torch.inference_mode():
         for i in track(range(len(data)), f"{folder.name}: drawing"):
             if isinstance(data, LabelledImages) and not (folder / "labels" / files[i]).is_file():
-                label = resized(data.label(i), drawing.size, cv2.INTER_NEAREST)
+                label = nearest_whole(data.label(i), drawing.size)
                 write_missing(folder / "labels" / files[i], png(label))
             if not (folder / "images" / files[i]).is_file():
                 image = to_image(F(to_batch(data.image(i), F, drawing.size)))

@@ -15,7 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image
+from torch import Tensor
+from torch.nn.functional import grid_sample
 
 from adapt.data.classes import IGNORE
 from adapt.data.drawing.colours import RecolourBytes
@@ -105,24 +106,21 @@ class Augment:
 
 
 def resized_part(image: Picture, window: Window) -> UInt8[np.ndarray, "hh ww 3"]:
-    """The window of the image resized bilinearly, with antialiasing where it shrinks.
-
-    Equal to resizing the whole by torchvision and cutting the window out but for rounding: mostly
-    one grey level, seldom two (Pillow's arithmetic, on the part that the window's filter reaches).
+    """The window of the image resized as the deployed graph does it: bilinearly, half-pixel
+    centres, no antialiasing; then rounded.
     """
     (height, width), top, left = window.size, window.top, window.left
     if image.shape[:2] == window.size:
         return image[top : top + window.height, left : left + window.width]
     sy, sx = image.shape[0] / height, image.shape[1] / width
-    y0, y1 = top * sy, (top + window.height) * sy
-    x0, x1 = left * sx, (left + window.width) * sx
-    first_y, last_y = _reached(y0, y1, sy, image.shape[0])
-    first_x, last_x = _reached(x0, x1, sx, image.shape[1])
-    reached = Image.fromarray(image[first_y:last_y, first_x:last_x])
-    box = (x0 - first_x, y0 - first_y, x1 - first_x, y1 - first_y)
-    box = (*box[:2], min(box[2], last_x - first_x), min(box[3], last_y - first_y))
-    size = (window.width, window.height)
-    return np.array(reached.resize(size, Image.Resampling.BILINEAR, box))
+    y0, y1 = _reached(top * sy, (top + window.height) * sy, image.shape[0])
+    x0, x1 = _reached(left * sx, (left + window.width) * sx, image.shape[1])
+    part = torch.from_numpy(image[y0:y1, x0:x1].astype(np.float32)).permute(2, 0, 1)[None]
+    rows = _from_centre(window.height, top, sy, y0, y1 - y0)
+    columns = _from_centre(window.width, left, sx, x0, x1 - x0)
+    grid = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1)[None]
+    resized = grid_sample(part, grid, padding_mode="border", align_corners=False)
+    return resized[0].round_().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
 
 def nearest_part(label: Labels, window: Window) -> UInt8[np.ndarray, "hh ww"]:
@@ -132,13 +130,17 @@ def nearest_part(label: Labels, window: Window) -> UInt8[np.ndarray, "hh ww"]:
     return label[rows[:, None], columns]
 
 
-def resized_whole(image: Picture, size: tuple[int, int]) -> UInt8[np.ndarray, "hh ww 3"]:
-    """The whole image at that size, as `resized_part` has it."""
+def resized_whole(image: Picture, size: tuple[int, int] | None) -> UInt8[np.ndarray, "hh ww 3"]:
+    """The whole image at that size, as `resized_part` has it; as it is for None."""
+    if size is None:
+        return image
     return resized_part(image, Window(size, 0, 0, *size, (0, 0)))
 
 
-def nearest_whole(label: Labels, size: tuple[int, int]) -> UInt8[np.ndarray, "hh ww"]:
-    """The whole label at that size, as `nearest_part` has it."""
+def nearest_whole(label: Labels, size: tuple[int, int] | None) -> UInt8[np.ndarray, "hh ww"]:
+    """The whole label at that size, as `nearest_part` has it; as it is for None."""
+    if size is None:
+        return label
     return nearest_part(label, Window(size, 0, 0, *size, (0, 0)))
 
 
@@ -152,10 +154,15 @@ def _span(length: int, crop: int) -> tuple[int, int, int]:
     return start, min(end, length) - start, start - first
 
 
-def _reached(low: float, high: float, scale: float, length: int) -> tuple[int, int]:
-    """The pixels that the filter of the part from `low` to `high` can reach."""
-    margin = math.ceil(max(scale, 1.0)) + 1
-    return max(math.floor(low) - margin, 0), min(math.ceil(high) + margin, length)
+def _reached(low: float, high: float, length: int) -> tuple[int, int]:
+    """The pixels that interpolation from `low` to `high` can reach."""
+    return max(math.floor(low) - 1, 0), min(math.ceil(high) + 1, length)
+
+
+def _from_centre(count: int, first: int, scale: float, start: int, length: int) -> Tensor:
+    """Where resized pixels lie in the part that starts there: -1 and 1 are its outer edges."""
+    at = (torch.arange(first, first + count, dtype=torch.float64) + 0.5) * scale - start
+    return (2 * at / length - 1).float()
 
 
 def _nearest(small: int, large: int, first: int, count: int) -> np.ndarray:

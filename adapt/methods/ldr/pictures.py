@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import nn
 
 from adapt.data.datasets import Images, LabelledImages
+from adapt.data.drawing.augment import nearest_whole, resized_whole
 from adapt.evaluation.evaluate import Views, evaluating, predict
 from adapt.methods.ldr.reconstruction import one_hot
 from adapt.networks.image_generator import Reconstructor, Translator
 from adapt.networks.segmentor import Segmentor
 from adapt.pictures.overlay import Palette, Picture, overlay
-from adapt.stages.progress_pictures import resized, rows_of, to_batch, to_image
+from adapt.stages.progress_pictures import rows_of, to_batch, to_image
 
 Size = tuple[int, int] | None
 Map = UInt8[np.ndarray, "h w"]
@@ -41,8 +41,8 @@ def drawing(M: Reconstructor, data: LabelledImages, size: Size, palette: Palette
     """Rows of image | true label | what M draws of it."""
 
     def row(i: int) -> Picture:
-        image = resized(data.image(i), size)
-        label = resized(data.label(i), size, cv2.INTER_NEAREST)
+        image = resized_whole(data.image(i), size)
+        label = nearest_whole(data.label(i), size)
         panels = [image, overlay(image, label, palette, 1.0), drawn(M, label)]
         return np.concatenate(panels, axis=1)
 

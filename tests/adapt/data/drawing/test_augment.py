@@ -30,7 +30,7 @@ def by_torchvision(augment: Augment, image: np.ndarray, label: np.ndarray) -> tu
     factor = low + (high - low) * float(torch.rand(()))
     size = [round(n * factor) for n in augment.size or image.shape[:2]]
     exact = functional.resize(y[None].as_subclass(Tensor), size, InterpolationMode.NEAREST_EXACT)
-    x, y = functional.resize(x, size), tv_tensors.Mask(exact[0])
+    x, y = functional.resize(x, size, antialias=False), tv_tensors.Mask(exact[0])
     fill = {tv_tensors.Image: 0, tv_tensors.Mask: 255}
     crop = v2.RandomCrop(augment.crop, pad_if_needed=True, fill=fill)
     for transform in (crop, v2.RandomHorizontalFlip(0.5 if augment.flip else 0.0)):
@@ -43,7 +43,7 @@ def by_torchvision(augment: Augment, image: np.ndarray, label: np.ndarray) -> tu
     [
         Augment(size=None, crop=(90, 120)),
         Augment(size=(180, 240), crop=(100, 150), scale=(1.0, 1.6)),
-        Augment(size=(60, 80), crop=(40, 50)),  # shrinks: antialiased
+        Augment(size=(60, 80), crop=(40, 50)),  # shrinks
         Augment(size=(70, 90), crop=(100, 80), scale=(0.5, 1.2), flip=False),  # padded
         Augment(size=None, crop=(120, 160), scale=(0.4, 0.6)),  # padded on both sides
     ],
