@@ -71,7 +71,7 @@ PAIRS = {
     "toytown": Pair(GAME, CAMERA, "96x192", SCRATCH),
 }
 STYLE = "--style statistics"
-SELF = f"{STYLE} --ema 0.98"
+SELF = f"{STYLE} --ema 0.98 --warm-up {{quarter}}"
 
 
 class Row(NamedTuple):
@@ -91,17 +91,20 @@ LDR = (
 ROWS = {
     "source_only": Row("source_only"),
     "source_only + style": Row("source_only", STYLE),
-    "self_training": Row("self_training", f"{SELF} --warm-up {{half}}"),
-    "self_training, no style": Row("self_training", "--ema 0.98 --warm-up {half}"),
-    "self_training, no mix": Row("self_training", f"{SELF} --warm-up {{half}} --no-mix"),
-    "self_training, joint norm": Row(
-        "self_training", f"{SELF} --warm-up {{half}} --target-norm joint"
-    ),
-    "self_training, share": Row("self_training", f"{SELF} --warm-up {{half}} --labels share"),
-    "self_training, masked": Row("self_training", f"{SELF} --warm-up {{half}} --w-mask 1"),
+    "self_training": Row("self_training", SELF),
+    "self_training no style": Row("self_training", SELF.removeprefix(STYLE)),
+    "self_training no mix": Row("self_training", f"{SELF} --no-mix"),
+    "self_training joint norm": Row("self_training", f"{SELF} --target-norm joint"),
+    "self_training separate norm": Row("self_training", f"{SELF} --target-norm separate"),
+    "self_training share labels": Row("self_training", f"{SELF} --labels share"),
+    "self_training half warm-up": Row("self_training", SELF.replace("quarter", "half")),
+    "self_training and masks": Row("self_training", f"{SELF} --w-mask 1"),
+    "self_training and rare classes": Row("self_training", f"{SELF} --sample-rare"),
+    "self_training and features": Row("self_training", f"{SELF} --w-features 0.01"),
     "output_adversary": Row("output_adversary", "--width-d 16"),
     "output_adversary + style": Row("output_adversary", f"{STYLE} --width-d 16"),
     "ldr T->S + rec": Row("ldr", LDR, share=0.3125),
+    "ldr S->T": Row("ldr", f"{LDR} --direction source_to_target --no-reconstruct", share=0.375),
     "oracle": Row("source_only", oracle=True),
 }
 
@@ -122,7 +125,7 @@ def main() -> None:
     parser.add_argument("pair", choices=PAIRS)
     parser.add_argument("--rows", default="source_only,source_only + style,self_training,oracle")
     parser.add_argument("--seeds", default="0")
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument(
         "--shrink", type=int, default=1, help="divides every side of images and crops"
     )
