@@ -81,6 +81,8 @@ class Row(NamedTuple):
     options: str = ""
     share: float = 1.0
     oracle: bool = False
+    teacher: str = ""
+    """of a student: the row that it learns from, on top of that row's budget"""
 
 
 LDR = (
@@ -105,6 +107,14 @@ ROWS = {
     "output_adversary + style": Row("output_adversary", f"{STYLE} --width-d 16"),
     "ldr T->S + rec": Row("ldr", LDR, share=0.3125),
     "ldr S->T": Row("ldr", f"{LDR} --direction source_to_target --no-reconstruct", share=0.375),
+    "LR-ASPP student": Row(
+        "distill", f"--student lraspp_mobilenet_v2 --weights {WEIGHTS}", teacher="self_training"
+    ),
+    "PIDNet-S student": Row(
+        "distill",
+        "--student pidnet_s --weights none --optimizer adamw --lr 2e-3",
+        teacher="self_training",
+    ),
     "oracle": Row("source_only", oracle=True),
 }
 
@@ -172,13 +182,18 @@ def trained(pair: Pair, row: Row, out: Path, seed: int, steps: int, data: str) -
               "quarter": str(steps // 4), "eighth": str(steps // 8)}  # fmt: skip
     own = round(steps * row.share)
     source = pair.target if row.oracle else pair.source
-    command = [
+    how = [
         *("adapt", row.method, "--source", source.train, "--target", pair.target.train),
-        *("--source-size", source.size, "--size", pair.target.size, "--crop", pair.crop),
-        *("--classes", pair.classes, "--seed", str(seed), "--steps", str(own), "--batch", "4"),
+        *("--source-size", source.size, "--classes", pair.classes, *pair.options.split()),
+    ]
+    if row.teacher:
+        how = ["distill", str(out.parent / file_name(row.teacher)), "--scale", "1", "1.5"]
+    command = [
+        *how,
+        *("--size", pair.target.size, "--crop", pair.crop),
+        *("--seed", str(seed), "--steps", str(own), "--batch", "4"),
         *("--keep-every", str(max(own // POINTS, 1)), "--picture-every", str(max(own // 4, 1))),
         *("--threads", "1", "--cache", "memory", "--out", str(out)),
-        *pair.options.split(),
         *row.options.split(),
     ]
     roadshift(*(word.format(**filled) for word in command))
