@@ -98,14 +98,13 @@ def _lowered(
 ) -> list[Lowered]:
     if lowering is None:
         return []
-    resized, unlabelled = (
-        frames if exported.size is None else frames.resized(exported.size),
-        lowering.calibration.spread(2),
-    )
+    if exported.size is not None:
+        frames = frames.resized(exported.size)
+        lowering = replace(lowering, calibration=lowering.calibration.resized(exported.size))
     judge = LabelJudge(
         exported.model,
-        resized,
-        unlabelled if exported.size is None else unlabelled.resized(exported.size),
+        frames,
+        lowering.calibration.spread(2),
         saved.info.classes,
         saved.segmentor.align_corners is True,
     )

@@ -72,8 +72,10 @@ class Sessions:
     def feed(self, values: NDArray[np.uint8], session: Any) -> dict[str, NDArray[Any]]:
         """What a session is given for an input [n,...]: that, or the planes made of it here."""
         given = session.get_inputs()[0]
-        floats = given.type == "tensor(float)"
-        return {given.name: self.prepared(values) if floats else values}
+        if given.type == "tensor(uint8)":
+            return {given.name: values}
+        planes = self.prepared(values)
+        return {given.name: planes.astype(np.float16, copy=False) if "16" in given.type else planes}
 
     def prepared(self, values: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The resized planes of images [n,h,w,3], where the host `prepares` them."""

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import helper
 from onnx.utils import Extractor
 
 PLAIN = {"mode": b"linear", "antialias": 0}
@@ -21,19 +21,18 @@ CENTRES = (b"half_pixel", b"pytorch_half_pixel")
 
 
 def without_front(model: onnx.ModelProto, size: tuple[int, int]) -> onnx.ModelProto | None:
-    """The graph from the planes float32 [n,3,h,w] of `size` (h, w) on; None where it has no such
-    place, or needs the frame behind it as well."""
-    planes = _planes(model.graph)
-    if planes is None:
+    """The graph from the planes [n,3,h,w] of `size` (h, w) on, float32 or, in an fp16 graph,
+    float16; None where it has no such place, or needs the frame behind it as well."""
+    found = _planes(model.graph)
+    if found is None:
         return None
+    planes, kind = found
     whole = onnx.shape_inference.infer_shapes(model)
     others = [value for value in whole.graph.value_info if value.name != planes]
     del whole.graph.value_info[:]
     batch = whole.graph.input[0].type.tensor_type.shape.dim[0]
     shape = [batch.dim_param or batch.dim_value, 3, *size]
-    whole.graph.value_info.extend(
-        [*others, helper.make_tensor_value_info(planes, TensorProto.FLOAT, shape)]
-    )
+    whole.graph.value_info.extend([*others, helper.make_tensor_value_info(planes, kind, shape)])
     _ask_planes(whole.graph, planes)
     rest = Extractor(whole).extract_model([planes], [v.name for v in whole.graph.output])
     known = {planes, "", *(tensor.name for tensor in rest.graph.initializer)}
@@ -54,11 +53,12 @@ def planes_of(images: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.fl
     return planes
 
 
-def _planes(graph: onnx.GraphProto) -> str | None:
-    """The output of a resize that reads the cast, transposed frame, and that alone."""
+def _planes(graph: onnx.GraphProto) -> tuple[str, int] | None:
+    """The output of a resize that reads the cast, transposed frame, and that alone; its type."""
     image = graph.input[0].name
     moved = {n.output[0] for n in graph.node if n.op_type == "Transpose" and n.input[0] == image}
-    cast = {n.output[0] for n in graph.node if n.op_type == "Cast" and n.input[0] in moved}
+    casts = [n for n in graph.node if n.op_type == "Cast" and n.input[0] in moved]
+    cast = {n.output[0]: helper.get_node_attr_value(n, "to") for n in casts}
     for node in graph.node:
         given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         if (
@@ -67,7 +67,7 @@ def _planes(graph: onnx.GraphProto) -> str | None:
             and all(given.get(key, value) == value for key, value in PLAIN.items())
             and given.get("coordinate_transformation_mode", CENTRES[0]) in CENTRES
         ):
-            return node.output[0]
+            return node.output[0], cast[node.input[0]]
     return None
 
 

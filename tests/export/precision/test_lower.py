@@ -62,6 +62,28 @@ def test_they_lie_beside_fp32_and_answer_nearly_the_same(made, tiny) -> None:
         assert bundle.min_agreement(precision) <= checks["golden_agreement"]
 
 
+@pytest.mark.parametrize(
+    ("work_size", "size"), [((32, 48), None), (None, (40, 56))], ids=["a work size", "--size"]
+)
+def test_of_a_run_or_a_graph_of_one_size(tiny, tmp_path, work_size, size) -> None:
+    """The host resizes for the one in every precision; frames and calibration fit the other."""
+    bundle = make_bundle(
+        tiny.saved(tiny.Centres(), work_size=work_size),
+        tiny.frames(4, labelled=True),
+        tmp_path / "street",
+        size=size,
+        lowering=lowering(tiny.frames(6)),
+    )
+    image = tiny.frames(9).read(8).resized(size or (64, 80)).image
+    labels = [
+        Engine(bundle, threads=1, precision=p).segment(image[None]).labels
+        for p in bundle.precisions
+    ]
+    assert len(np.unique(labels[0])) > 1
+    assert (labels[0] == labels[1]).mean() > 0.99
+    assert (labels[0] == labels[2]).mean() > 0.9
+
+
 def test_the_graphs_are_what_they_are_called(made) -> None:
     bundle, _ = made
     types = {

@@ -80,6 +80,24 @@ def test_the_rest_of_the_graph_gives_the_same_logits(size, n) -> None:
     assert np.abs(wanted - found).max() < 1e-5 * np.ptp(wanted)
 
 
+def test_an_fp16_graph_is_fed_fp16_planes() -> None:
+    """As export.precision.fp16 makes it: the bytes are cast to float16 and resized as such."""
+    model = network()
+    model.graph.node[2].attribute[0].i = TensorProto.FLOAT16
+    model.graph.initializer[0].CopyFrom(
+        numpy_helper.from_array(
+            numpy_helper.to_array(model.graph.initializer[0]).astype("f2"), "weights"
+        )
+    )
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT16
+    rest = without_front(model, WORK)
+    assert rest is not None
+    given = images((48, 80))
+    planes = planes_of(given, WORK).astype(np.float16)
+    wanted, found = run(model, given), run(rest, planes)
+    assert np.abs(wanted - found).max() < 2e-3 * np.ptp(wanted)
+
+
 @pytest.mark.parametrize(
     "other",
     [
