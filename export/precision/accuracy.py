@@ -45,11 +45,10 @@ class LabelJudge:
         self._before = self._scores(self._wanted)
 
     def __call__(self, model: onnx.ModelProto) -> Measured:
-        """Agreement and, with labels, scores of the graph as its file says it; its speed here.
-
-        The time is the network's on this CPU, in the form in which a server runs it.
-        """
-        found = list(self._labels(_session(model), self.frames))
+        """Agreement and, with labels, scores of the graph in the form in which a server runs it on
+        this CPU; and the network's time there."""
+        served = _session(for_cpu(model))
+        found = list(self._labels(served, self.frames))
         after = self._scores(found)
         drop, _ = class_drop(self._before, after)
         return Measured(
@@ -58,12 +57,12 @@ class LabelJudge:
             if self._before is None or after is None
             else self._before.miou - after.miou,
             class_drop=drop,
-            milliseconds=self._milliseconds(model),
+            milliseconds=self._milliseconds(served),
         )
 
     def disagreement(self, model: onnx.ModelProto) -> float:
         """The share (0..1) of the unlabelled frames' pixels that get another label."""
-        found = list(self._labels(_session(model), self.unlabelled))
+        found = list(self._labels(_session(for_cpu(model)), self.unlabelled))
         return _disagreement(found, self._wanted_unlabelled)
 
     def _labels(self, session: CpuSession, frames: Frames) -> Iterator[Pixels]:
@@ -82,8 +81,8 @@ class LabelJudge:
             confusion.add(torch.from_numpy(labels[None]), torch.from_numpy(true[None]))
         return confusion.scores()
 
-    def _milliseconds(self, model: onnx.ModelProto) -> float:
-        session, frame = _session(for_cpu(_copy(model))), self.frames.read(0)
+    def _milliseconds(self, session: CpuSession) -> float:
+        frame = self.frames.read(0)
         times = [_timed(session, frame) for _ in range(RUNS)]
         return 1e3 * statistics.median(times[1:])
 
@@ -96,12 +95,6 @@ def _timed(session: CpuSession, frame: Frame) -> float:
 
 def _session(model: onnx.ModelProto) -> CpuSession:
     return CpuSession(prune(model.SerializeToString(), ["logits"]))
-
-
-def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    return copy
 
 
 def _disagreement(found: list[Pixels], wanted: list[Pixels]) -> float:

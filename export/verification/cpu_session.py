@@ -10,17 +10,19 @@ import torch
 
 from export.frames import Pixels
 from roadshift import Failure, hxw
+from serve.runtime.byte_products import keep_exact, told
 
 
 class CpuSession:
     """An exported graph under ONNX Runtime on the CPU, with torch's number of threads."""
 
-    name = f"onnxruntime {onnxruntime.__version__}, CPU"
+    name = f"onnxruntime {onnxruntime.__version__}, CPU{told()}"
 
     def __init__(self, graph: bytes) -> None:
         """`graph` is the file's content; Failure when the runtime does not load it."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
+        keep_exact(options)
         try:
             self._session = onnxruntime.InferenceSession(
                 graph, options, providers=["CPUExecutionProvider"]

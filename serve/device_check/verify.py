@@ -14,6 +14,7 @@ from roadshift import Failure
 from serve.device_check.device_report import DeviceReport, DrawingReport, PrecisionReport
 from serve.device_check.latency import latency
 from serve.device_check.placement import placement
+from serve.runtime.byte_products import told
 from serve.runtime.engine import Engine
 from serve.runtime.image_graphs import ImageGraph, image_graphs_of
 from serve.runtime.onnx_runtime import Runtime
@@ -44,7 +45,7 @@ def check_device(
         provider=provider,
         threads=threads,
         runtime=f"ONNX Runtime {Runtime(provider, threads).version}",
-        machine=f"{platform.system()} {platform.machine()}",
+        machine=f"{platform.system()} {platform.machine()}{told() if provider == 'cpu' else ''}",
         precisions=checked,
         drawings=tuple(map(_drawing, drawings)),
     )

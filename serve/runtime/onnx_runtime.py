@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from roadshift import Failure, UserError, unknown
+from serve.runtime.byte_products import keep_exact
 from serve.runtime.providers import PROVIDERS, chain
 
 # What ONNX Runtime says of an operator of another version, another vendor, or without a kernel.
@@ -49,6 +50,8 @@ class Runtime:
         # Idle threads would go on spinning for a while after a run, on the cores on which the
         # labels are then finished: without that the finishing takes half the time or less.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if self.provider == "cpu":
+            keep_exact(options)
         if profile is not None:
             options.enable_profiling, options.profile_file_prefix = True, str(profile)
         providers = chain(self.provider, graph, capture)
