@@ -93,11 +93,16 @@ class Confusion:
         pairs = label[valid].long() * c + predicted[valid].long()
         self.matrix += torch.bincount(pairs, minlength=c * c).view(c, c).cpu()
 
-    def scores(self) -> Scores:
-        """IoU = intersection / union per class and their mean (nan classes skipped)."""
+    def scores(self, least: int = 0) -> Scores:
+        """IoU = intersection / union per class and their mean (nan classes skipped).
+
+        With `least` only classes of that many true pixels: the mean of two predictions of the same
+        images is then over the same classes, whatever they predict beside them.
+        """
         hits = self.matrix.diag().double()
         iou = 100 * hits / (self.matrix.sum(0) + self.matrix.sum(1) - hits)
         iou[torch.tensor([name not in self.known for name in self.classes])] = math.nan
+        iou[self.matrix.sum(1) < least] = math.nan
         return Scores(float(iou.nanmean()), dict(zip(self.classes, iou.tolist(), strict=True)))
 
 

@@ -32,6 +32,9 @@ class Lower:
     """points that the IoU of one class may fall (with --data)"""
     max_disagreement: float = 2.0
     """percent of the pixels that may get another label (without --data)"""
+    max_class_change: float = 30.0
+    """points that a class's IoU between fp32 and the lower precision may be below 100 (without
+    --data)"""
     search: bool = False
     """see what each group of layers costs also where plain int8 holds the budget"""
 
@@ -50,6 +53,7 @@ class Lower:
             max_miou_drop=self.max_miou_drop,
             max_class_drop=self.max_class_drop,
             max_disagreement=self.max_disagreement,
+            max_class_change=self.max_class_change,
         )
 
     def lowering(self, run: Path, info: RunInfo, compared: int) -> Lowering:

@@ -13,7 +13,7 @@ from adapt.evaluation.evaluate import Confusion, Scores
 from export.bundle.graphs import SEGMENTOR
 from export.frames import Frame, Frames, Pixels
 from export.precision.budget import Measured
-from export.verification.comparison import class_drop
+from export.verification.comparison import class_change, class_drop
 from export.verification.cpu_session import CpuSession
 from serve.runtime.exact_labels.labels import labels_at
 from serve.runtime.rewrites.int8_on_cpu import for_cpu
@@ -51,8 +51,12 @@ class LabelJudge:
         found = list(self._labels(served, self.frames))
         after = self._scores(found)
         drop, _ = class_drop(self._before, after)
+        between = Confusion(self.classes)
+        for a, b in zip(found, self._wanted, strict=True):
+            between.add(torch.from_numpy(a), torch.from_numpy(b))
         return Measured(
             disagreement=_disagreement(found, self._wanted),
+            class_change=class_change(between)[0],
             miou_drop=None
             if self._before is None or after is None
             else self._before.miou - after.miou,
@@ -79,7 +83,7 @@ class LabelJudge:
             true = self.frames.read(i).label
             assert true is not None
             confusion.add(torch.from_numpy(labels[None]), torch.from_numpy(true[None]))
-        return confusion.scores()
+        return confusion.scores(least=1)
 
     def _milliseconds(self, session: CpuSession) -> float:
         frame = self.frames.read(0)

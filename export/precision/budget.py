@@ -26,13 +26,19 @@ def budget_reasons(check: SizeCheck, budget: Budget, native: Size) -> tuple[str,
         return ()
     if check.size != native:
         budget = Budget(**{name: min(100.0, 2 * most) for name, most in vars(budget).items()})
-    drop = check.miou_drop
+    drop, wrong = check.miou_drop, list[str]()
     if drop is None or check.class_drop is None:
         off = 100 * (1 - check.agreement)
-        if off <= budget.max_disagreement:
-            return ()
-        return (f"{at} {off:.2f}% of the labels differ (allowed {budget.max_disagreement:g}%)",)
-    wrong: list[str] = []
+        if not off <= budget.max_disagreement:
+            wrong.append(
+                f"{at} {off:.2f}% of the labels differ (allowed {budget.max_disagreement:g}%)"
+            )
+        if not check.class_change <= budget.max_class_change:
+            wrong.append(
+                f"{at} IoU of {check.changed_class} between both is {100 - check.class_change:.2f} "
+                f"(wanted {100 - budget.max_class_change:g})"
+            )
+        return tuple(wrong)
     if not drop <= budget.max_miou_drop:
         wrong.append(f"{at} mIoU falls by {drop:.2f} points (allowed {budget.max_miou_drop:g})")
     if not check.class_drop <= budget.max_class_drop:
@@ -46,12 +52,13 @@ def budget_reasons(check: SizeCheck, budget: Budget, native: Size) -> tuple[str,
 class Measured(NamedTuple):
     """What a graph loses against float32, and its speed.
 
-    `disagreement` is the share (0..1) of pixels whose label is another; `miou_drop` and
-    `class_drop`, that of the worst class, are in points and None without labels; `milliseconds` are
-    the network's.
+    `disagreement` is the share (0..1) of pixels whose label is another, `class_change` 100 less the
+    IoU between both of the class where it is lowest; `miou_drop` and `class_drop`, that of the
+    worst class, are in points and None without labels; `milliseconds` are the network's.
     """
 
     disagreement: float
+    class_change: float
     miou_drop: float | None
     class_drop: float | None
     milliseconds: float
@@ -60,6 +67,8 @@ class Measured(NamedTuple):
         text = f"{self.disagreement:.2%} of the labels differ"
         if self.miou_drop is not None:
             text += f", mIoU falls by {self.miou_drop:.2f} points"
+        else:
+            text += f", IoU with fp32 of the worst class {100 - self.class_change:.1f}"
         if self.class_drop is not None:
             text += f", that of the worst class by {self.class_drop:.2f}"
         return f"{text}, {self.milliseconds:.1f} ms"
@@ -68,7 +77,8 @@ class Measured(NamedTuple):
 @dataclass(frozen=True, kw_only=True)
 class Budget:
     """How much may be lost: points of mIoU and of one class's IoU where there are labels, and where
-    there are none the percentage of pixels whose label changes.
+    there are none the percentage of pixels whose label changes, and how many points a class's IoU
+    between both networks may be below 100.
 
     Raises UserError for what is no number from 0 to 100.
     """
@@ -76,6 +86,7 @@ class Budget:
     max_miou_drop: float = 0.5
     max_class_drop: float = 2.0
     max_disagreement: float = 2.0
+    max_class_change: float = 30.0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -86,7 +97,10 @@ class Budget:
     def holds(self, measured: Measured) -> bool:
         """Whether no more than that was lost; NaN is more."""
         if measured.miou_drop is None:
-            return 100 * measured.disagreement <= self.max_disagreement
+            return (
+                100 * measured.disagreement <= self.max_disagreement
+                and measured.class_change <= self.max_class_change
+            )
         worst = measured.class_drop
         return measured.miou_drop <= self.max_miou_drop and (
             worst is None or worst <= self.max_class_drop
@@ -95,5 +109,6 @@ class Budget:
     def __str__(self) -> str:
         return (
             f"at most {self.max_miou_drop:g} points of mIoU and {self.max_class_drop:g} of a class "
-            f"with labels, {self.max_disagreement:g}% of the pixels without"
+            f"with labels, {self.max_disagreement:g}% of the pixels and {self.max_class_change:g} "
+            "points of a class's IoU with fp32 without"
         )

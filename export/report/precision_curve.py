@@ -97,15 +97,16 @@ def _decisive(trail: Sequence[SearchStep], budget: Budget) -> tuple[str, list[fl
     found = [step.measured for step in trail]
     points = [m.miou_drop for m in found if m.miou_drop is not None]
     worst = [m.class_drop for m in found if m.class_drop is not None]
-    if len(points) < len(trail):
-        changed = [100 * m.disagreement for m in found]
-        return "labels that change, %", changed, budget.max_disagreement
     of_mean = ("mIoU lost, points", points, budget.max_miou_drop)
     of_worst = ("IoU of the worst class lost, points", worst, budget.max_class_drop)
+    if len(points) < len(trail):
+        changed = [100 * m.disagreement for m in found]
+        of_mean = ("labels that change, %", changed, budget.max_disagreement)
+        apart = [m.class_change for m in found]
+        of_worst = ("points of IoU with fp32 of the worst class", apart, budget.max_class_change)
     decided = [step.holds for step in trail]
-    if [loss <= of_worst[2] for loss in worst] == decided != [x <= of_mean[2] for x in points]:
-        return of_worst
-    return of_mean
+    alone = [[x <= limit for x in values] for _, values, limit in (of_mean, of_worst)]
+    return of_worst if alone[1] == decided != alone[0] else of_mean
 
 
 def _axes(across: _Scale, up: _Scale, what: str) -> list[str]:

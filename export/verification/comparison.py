@@ -16,6 +16,10 @@ from export.graph.segmentor import SegmentorOutputs
 from export.verification.margins import MARGINS, MarginShare, by_margin, margin_shares
 from export.verification.reference import Wanted
 
+EVIDENCE = 256
+"""Pixels of a class in the network's labels, for it to be judged by itself: one cell of logits at a
+sixteenth of the frame."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SizeCheck:
@@ -38,6 +42,9 @@ class SizeCheck:
     confidence_allowed: int
     margins: tuple[MarginShare, ...]
     miou_between: float
+    class_change: float
+    """100 less the IoU between both of the class where it is lowest, of those with EVIDENCE."""
+    changed_class: str | None
     miou_torch: float | None
     miou_graph: float | None
     class_drop: float | None
@@ -104,9 +111,10 @@ class SizeComparison:
     def result(self) -> SizeCheck:
         """The numbers over all batches."""
         largest, means, tails = zip(*self.errors, strict=True)
-        before = self.torch.scores() if self.labelled else None
-        after = self.graph.scores() if self.labelled else None
+        before = self.torch.scores(least=1) if self.labelled else None
+        after = self.graph.scores(least=1) if self.labelled else None
         drop, worst = class_drop(before, after)
+        change, changed = class_change(self.between)
         return SizeCheck(
             size=self.size,
             frames=self.frames,
@@ -122,11 +130,24 @@ class SizeComparison:
             confidence_allowed=1 + int(255 * self.slack / 4),
             margins=margin_shares(self.by_margin),
             miou_between=self.between.scores().miou,
+            class_change=change,
+            changed_class=changed,
             miou_torch=before and before.miou,
             miou_graph=after and after.miou,
             class_drop=drop,
             worst_class=worst,
         )
+
+
+def class_change(between: Confusion) -> tuple[float, str | None]:
+    """Of two networks' labels (the first one's are the true ones): 100 less the lowest IoU of the
+    classes with EVIDENCE, in points, and which class it is."""
+    iou = between.scores(least=EVIDENCE).iou
+    changes = {name: 100 - value for name, value in iou.items() if not math.isnan(value)}
+    if not changes:
+        return 0.0, None
+    worst = max(changes, key=changes.__getitem__)
+    return changes[worst], worst
 
 
 def class_drop(before: Scores | None, after: Scores | None) -> tuple[float | None, str | None]:

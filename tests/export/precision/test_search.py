@@ -39,7 +39,7 @@ class Judge:
         share = sum(self.harm[name] for name in self.whole[-1])
         drop = None if self.points is None else self.points * share
         time = 100.0 - 10 * len(self.whole[-1])
-        return Measured(share, drop, None if drop is None else 2 * drop, time)
+        return Measured(share, 0.0, drop, None if drop is None else 2 * drop, time)
 
     def disagreement(self, model) -> float:
         self.quick.append(self.rounded(model))
@@ -55,7 +55,10 @@ def test_a_budget_that_holds_at_once_needs_no_search(graph, ranges) -> None:
     found = search(graph, ranges, judge, Budget(max_disagreement=20), said.append)
     assert (found.kept, len(found.trail), len(judge.whole), judge.quick) == ((), 1, 1, [])
     assert found.trail[0].holds
-    assert said == ["all in INT8: 9.70% of the labels differ, 40.0 ms; within the budget"]
+    assert said == [
+        "all in INT8: 9.70% of the labels differ, IoU with fp32 of the worst class 100.0, 40.0 ms; "
+        "within the budget"
+    ]
     check_int8(found.model)
 
 
@@ -114,15 +117,18 @@ def test_with_labels_points_count(graph, ranges) -> None:
 @pytest.mark.parametrize(
     ("measured", "holds"),
     [
-        (Measured(0.9, 0.5, 2.0, 1.0), True),
-        (Measured(0.0, 0.51, 0.0, 1.0), False),
-        (Measured(0.0, 0.0, 2.01, 1.0), False),
-        (Measured(0.0, -3.0, -1.0, 1.0), True),
-        (Measured(0.0, math.nan, 0.0, 1.0), False),
-        (Measured(0.0, 0.0, math.nan, 1.0), False),
-        (Measured(0.02, None, None, 1.0), True),
-        (Measured(0.0201, None, None, 1.0), False),
-        (Measured(math.nan, None, None, 1.0), False),
+        (Measured(0.9, 0.0, 0.5, 2.0, 1.0), True),
+        (Measured(0.0, 0.0, 0.51, 0.0, 1.0), False),
+        (Measured(0.0, 0.0, 0.0, 2.01, 1.0), False),
+        (Measured(0.0, 0.0, -3.0, -1.0, 1.0), True),
+        (Measured(0.0, 0.0, math.nan, 0.0, 1.0), False),
+        (Measured(0.0, 0.0, 0.0, math.nan, 1.0), False),
+        (Measured(0.02, 0.0, None, None, 1.0), True),
+        (Measured(0.0201, 0.0, None, None, 1.0), False),
+        (Measured(math.nan, 0.0, None, None, 1.0), False),
+        (Measured(0.0, 30.0, None, None, 1.0), True),
+        (Measured(0.0, 30.1, None, None, 1.0), False),
+        (Measured(0.0, 100.0, 0.0, 0.0, 1.0), True),
     ],
 )
 def test_when_a_budget_holds(measured, holds) -> None:
@@ -136,11 +142,12 @@ def test_a_budget_is_of_points(value) -> None:
 
 
 def test_a_step_as_json() -> None:
-    step = SearchStep(("a", "b"), Measured(0.1, None, None, 5.0), False)
+    step = SearchStep(("a", "b"), Measured(0.1, 0.0, None, None, 5.0), False)
     assert step.values() == {
         "kept_in_fp32": ["a", "b"],
         "holds": False,
         "disagreement": 0.1,
+        "class_change": 0.0,
         "miou_drop": None,
         "class_drop": None,
         "milliseconds": 5.0,
@@ -154,7 +161,7 @@ def test_really_judged(graph, ranges, street) -> None:
 
     class Real:
         def __call__(self, model) -> Measured:
-            return Measured(self.disagreement(model), None, None, 1.0)
+            return Measured(self.disagreement(model), 0.0, None, None, 1.0)
 
         def disagreement(self, model) -> float:
             return float((street.run(model, frames)["labels"] != wanted).mean())

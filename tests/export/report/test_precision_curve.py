@@ -17,9 +17,9 @@ def step(kept: int, measured: Measured, holds: bool) -> SearchStep:
 
 
 LABELLED = [
-    step(0, Measured(0.1, 1.9, 6.8, 61.0), False),
-    step(1, Measured(0.05, 0.9, 2.5, 64.0), False),
-    step(2, Measured(0.01, 0.4, 1.0, 70.0), True),
+    step(0, Measured(0.1, 0.0, 1.9, 6.8, 61.0), False),
+    step(1, Measured(0.05, 0.0, 0.9, 2.5, 64.0), False),
+    step(2, Measured(0.01, 0.0, 0.4, 1.0, 70.0), True),
 ]
 
 
@@ -59,9 +59,9 @@ def test_the_budget_is_a_line_between_what_holds_and_what_does_not() -> None:
 
 def test_the_worst_class_is_drawn_where_it_decided() -> None:
     trail = [
-        step(0, Measured(0.1, 0.25, 2.84, 61.0), False),
-        step(1, Measured(0.1, 0.17, 2.04, 61.0), False),
-        step(2, Measured(0.1, 0.03, 0.76, 61.0), True),
+        step(0, Measured(0.1, 0.0, 0.25, 2.84, 61.0), False),
+        step(1, Measured(0.1, 0.0, 0.17, 2.04, 61.0), False),
+        step(2, Measured(0.1, 0.0, 0.03, 0.76, 61.0), True),
     ]
     root = drawn(trail)
     (line,) = [e for e in root.iter(f"{SVG}line") if e.get("class") == "budget"]
@@ -86,9 +86,9 @@ def test_every_step_is_listed_with_the_group_that_went_back() -> None:
 
 def test_odd_trails_stay_in_the_picture() -> None:
     long = "net." + "<&>" * 40
-    nan = Measured(math.nan, math.nan, math.nan, 10.0)
-    same = Measured(0.0, 0.0, 0.0, 10.0)
-    better = Measured(0.1, -0.5, -0.1, 10.0)
+    nan = Measured(math.nan, 0.0, math.nan, math.nan, 10.0)
+    same = Measured(0.0, 0.0, 0.0, 0.0, 10.0)
+    better = Measured(0.1, 0.0, -0.5, -0.1, 10.0)
     trail = [
         SearchStep((), nan, False),
         *[SearchStep((long,), same, True)] * 3,

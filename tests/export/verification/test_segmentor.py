@@ -260,10 +260,10 @@ def test_the_numbers_of_a_comparison() -> None:
     assert c.confidence_allowed == 1 + int(255 * 0.125)
     assert c.miou_between == pytest.approx(100 * (2 / 3 + 5 / 6) / 2)
     assert c.miou_torch == 100.0
-    assert c.miou_graph == pytest.approx(100 * (0 / 1 + 5 / 6) / 2)
+    assert c.miou_graph == pytest.approx(100 * 5 / 6)  # over the classes in the labels
     assert c.class_drop == pytest.approx(100 / 6)
     assert c.worst_class == "b"  # torch has no score for the other one
-    assert c.miou_drop == pytest.approx(100 - 100 * (5 / 6) / 2)
+    assert c.miou_drop == pytest.approx(100 / 6)
     empty = MarginShare(None, 0.0, None)
     assert c.margins == (
         empty._replace(below=0.1),
@@ -273,6 +273,32 @@ def test_the_numbers_of_a_comparison() -> None:
         MarginShare(4.0, 2 / 8, 1.0),
         MarginShare(None, 4 / 8, 1.0),
     )
+
+
+def test_a_class_that_vanishes_leaves_no_mean() -> None:
+    """Class "a" is predicted by torch alone and is in no label: both means are over "b"."""
+    comparison = SizeComparison((2, 2), ("a", "b"), True)
+    logits = [[[0.0, 0.0]] * 2] * 2
+    wanted = Wanted(*answer([[0, 1], [1, 1]], [[255] * 2] * 2, logits), torch.ones(1, 2, 2))
+    found = answer([[1, 1], [1, 1]], [[255] * 2] * 2, logits)
+    comparison.add(wanted, found, np.array([[[255, 1], [1, 1]]], np.uint8))
+    c = comparison.result()
+    assert (c.miou_torch, c.miou_graph, c.miou_drop) == (100.0, 100.0, 0.0)
+
+
+@pytest.mark.parametrize(("pixels", "change"), [(255, 0.0), (256, 100.0)])
+def test_a_class_that_is_never_predicted_any_more_is_seen(pixels: int, change: float) -> None:
+    comparison = SizeComparison((64, 64), ("a", "b"), False)
+    labels = torch.zeros(1, 64, 64, dtype=torch.uint8)
+    labels.view(-1)[:pixels] = 1
+    zeros = torch.zeros(1, 2, 4, 4)
+    sure = torch.full((1, 64, 64), 255, dtype=torch.uint8)
+    wanted = Wanted(labels, sure, zeros, torch.ones(1, 64, 64))
+    comparison.add(wanted, SegmentorOutputs(torch.zeros_like(labels), sure, zeros), None)
+    c = comparison.result()
+    assert c.agreement > 0.93
+    assert (c.class_change > 6, c.changed_class) == (True, "b" if change else "a")
+    assert (c.class_change == 100) is bool(change)
 
 
 GOOD = SizeCheck(
@@ -289,6 +315,8 @@ GOOD = SizeCheck(
     confidence_allowed=1,
     margins=(),
     miou_between=100.0,
+    class_change=0.0,
+    changed_class="road",
     miou_torch=50.0,
     miou_graph=50.0,
     class_drop=0.0,
@@ -335,6 +363,17 @@ def test_each_limit_refuses_alone(wrong, reason) -> None:
         (
             {"miou_torch": None, "miou_graph": None, "class_drop": None, "agreement": 0.97},
             "at 4x6 3.00% of the labels differ (allowed 2%)",
+        ),
+        (
+            {
+                "miou_torch": None,
+                "miou_graph": None,
+                "class_drop": None,
+                "agreement": 0.985,
+                "class_change": 50.0,
+                "changed_class": "bus",
+            },
+            "at 4x6 IoU of bus between both is 50.00 (wanted 70)",
         ),
     ],
 )
