@@ -18,11 +18,12 @@ from export.report.tables import (
     margin_blocks,
     points,
 )
+from export.verification.comparison import MAX_LOGIT_ERROR
 from export.verification.drawings import (
     Redrawing,
 )
 from export.verification.segmentor import Verification
-from export.verification.tolerances import MAX_LOGIT_ERROR, MAX_MIOU_CHANGE, MIN_AGREEMENT
+from export.verification.tolerances import MAX_MIOU_CHANGE, MIN_AGREEMENT
 from roadshift import hxw
 from serve.device_check.verify import DeviceReport
 
@@ -119,7 +120,8 @@ def _meaning(verification: Verification) -> str:
     )
     return (
         "A pixel is clear when torch's best class leads by more than twice the error of the "
-        "logits: rounding cannot change it, so in fp32 all of them must be equal. Over all pixels "
+        "logits (of what is allowed of it, where it is more): rounding cannot change it, so in "
+        "fp32 all of them must be equal. Over all pixels "
         f"{MIN_AGREEMENT:.1%} must be; logits may be off by {MAX_LOGIT_ERROR:.1%} of their range, "
         f"mIoU by {MAX_MIOU_CHANGE} points. Lower precisions are held to their budget. p99.9 is "
         "that of the worst batch. " + scores

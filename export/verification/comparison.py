@@ -16,6 +16,8 @@ from export.graph.segmentor import SegmentorOutputs
 from export.verification.margins import MARGINS, MarginShare, by_margin, margin_shares
 from export.verification.reference import Wanted
 
+MAX_LOGIT_ERROR = 1e-3
+"""Of the range of the logits: a hundred times what float32 rounding was seen to do."""
 EVIDENCE = 256
 """Pixels of a class in the network's labels, for it to be judged by itself: one cell of logits at a
 sixteenth of the frame."""
@@ -25,8 +27,9 @@ sixteenth of the frame."""
 class SizeCheck:
     """What came out at one size; shares are 0..1, mIoU 0..100, None where it cannot be known.
 
-    A pixel is `clear` when torch's best class leads by more than twice the logits' error, so that
-    rounding cannot have changed it. `miou_between` scores the graph's labels against torch's.
+    A pixel is `clear` when torch's best class leads by more than twice the logits' error (at most
+    what a float32 graph is allowed), so that rounding cannot have changed it. `miou_between` scores
+    the graph's labels against torch's.
     """
 
     size: Size
@@ -92,7 +95,8 @@ class SizeComparison:
         self.high = max(self.high, float(wanted.logits.max()))
         # Both sides round the position of a pixel among the logits to float32.
         place = 2.0**-22 * max(wanted.logits.shape[-2:])
-        slack = 2 * (largest + place * (self.high - self.low))
+        reach = self.high - self.low
+        slack = 2 * (min(largest, MAX_LOGIT_ERROR * reach) + place * reach)
         self.slack = max(self.slack, slack)
         same, clear = found.labels == wanted.labels, wanted.margin > slack
         self.frames += same.shape[0]

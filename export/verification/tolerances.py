@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from export.verification.comparison import SizeCheck
+from export.verification.comparison import MAX_LOGIT_ERROR, SizeCheck
 from roadshift import hxw
 
 MIN_AGREEMENT = 0.999
 """The share of pixels on which the float32 graph and the network must agree, ties and all."""
-MAX_LOGIT_ERROR = 1e-3
-"""Of the range of the logits: a hundred times what float32 rounding was seen to do."""
 MAX_MIOU_CHANGE = 0.1
 """In points, of the mean: one near-tie in a class of few pixels moves that class by more."""
 

@@ -254,10 +254,10 @@ def test_the_numbers_of_a_comparison() -> None:
     assert (c.frames, c.logit_range, c.logit_error_max) == (2, 16.0, 0.25)
     assert c.logit_error_mean == pytest.approx(0.25 / 8 / 2)
     assert c.agreement == 7 / 8
-    assert c.clear_agreement == 1.0
-    assert c.clear_share == (3 + 4) / 8
+    assert c.clear_agreement == 7 / 8  # the graph's own error does not excuse it
+    assert c.clear_share == 1.0
     assert c.confidence_error == 5
-    assert c.confidence_allowed == 1 + int(255 * 0.125)
+    assert c.confidence_allowed == 1 + int(255 * 0.001 * 16 / 2)
     assert c.miou_between == pytest.approx(100 * (2 / 3 + 5 / 6) / 2)
     assert c.miou_torch == 100.0
     assert c.miou_graph == pytest.approx(100 * 5 / 6)  # over the classes in the labels
