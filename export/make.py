@@ -12,6 +12,7 @@ from pathlib import Path
 from adapt.checkpoint import SavedRun
 from export.bundle import Bundle, check_destination, read_bundle, write_bundle
 from export.bundle.graphs import PAGE, REPORT, SEGMENTOR, segmentor_file
+from export.bundle.manifest import MOST_CLASSES
 from export.export_graphs import Exported, export_graphs, given
 from export.frames import Frames, Pixels, Size
 from export.graph.onnx_file import OPSET
@@ -23,7 +24,7 @@ from export.report.document import markdown, page
 from export.report.report import Evidence, report
 from export.verification.inputs import Trial, sizes_to_check
 from export.verification.segmentor import Candidate, SegmentorSession, Verification, verify
-from roadshift import Failure
+from roadshift import Failure, UserError
 from serve.device_check.verify import check_device
 
 RUNS = 20
@@ -47,6 +48,11 @@ def make_bundle(
     is then as it was.
     """
     check_destination(out)
+    if len(saved.info.classes) > MOST_CLASSES:
+        raise UserError(
+            f"the network has {len(saved.info.classes)} classes and a bundle's labels are bytes: "
+            f"at most {MOST_CLASSES}; train it with fewer (--map joins classes)"
+        )
     exported = export_graphs(saved, frames, size)
     lowered = _lowered(exported, saved, frames, lowering, say)
     say(f"comparing with torch on {frames.count} frames of {frames.spec}")

@@ -50,7 +50,7 @@ def segment(
     source
         A JPEG or PNG image, a folder of them, or a video.
     out
-        The folder for NAME.labels.png and NAME.overlay.png; for a video a folder or a .mp4 file.
+        The folder for NAME.labels.png and NAME.overlay.jpg; for a video a folder or a .mp4 file.
     overwrite
         Make answers again that are newer than their input and the bundle.
     """

@@ -17,6 +17,8 @@ from roadshift import UserError
 
 FORMAT = 2
 MANIFEST = "bundle.json"
+MOST_CLASSES = 255
+"""Labels are bytes, and 255 is none."""
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -104,7 +106,7 @@ def _checks(value: Any) -> bool:
 RIGHT: dict[str, Callable[[Any], bool]] = {
     # A server puts the name into its addresses.
     "name": lambda v: isinstance(v, str) and bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", v)),
-    "classes": lambda v: _texts(v) and 0 < len(set(v)) == len(v) <= 255,
+    "classes": lambda v: _texts(v) and 0 < len(set(v)) == len(v) <= MOST_CLASSES,
     "palette": lambda v: isinstance(v, list) and all(_ints(colour, 3, 0, 255) for colour in v),
     "size": lambda v: v is None or _ints(v, 2, 1, 1 << 16),
     "min_size": lambda v: _ints(v, 2, 1, 1 << 16),

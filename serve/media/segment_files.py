@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from roadshift import Failure, UserError
 from serve.limits import Refusal
-from serve.media.codec import decode, encode_png
+from serve.media.codec import decode, encode_jpeg, encode_png
 from serve.media.files import (
     IMAGES,
     VIDEOS,
@@ -45,7 +45,7 @@ def segment(
 ) -> Report:
     """Segments an image, the images of a folder, or a video.
 
-    Images get OUT/NAME.labels.png (class ids, one channel) and OUT/NAME.overlay.png, and
+    Images get OUT/NAME.labels.png (class ids, one channel) and OUT/NAME.overlay.jpg, and
     OUT/classes.json says what the ids mean. A video gets OUT, or OUT/NAME.overlay.mp4 when OUT is
     not named .mp4. Answers that are newer than their input and the bundle are kept, unless
     `overwrite`. Raises UserError for what cannot be read, Failure for what cannot be written, and
@@ -86,7 +86,7 @@ def _images(
     names = out_names(images)
     manifest = engine.bundle.folder / "bundle.json"
     for i, image in enumerate(images):
-        answers = [out / f"{names[image]}.{kind}.png" for kind in ("labels", "overlay")]
+        answers = [out / f"{names[image]}.{kind}" for kind in ("labels.png", "overlay.jpg")]
         if not overwrite and is_newer(answers, [image, manifest]):
             report = report._replace(skipped=report.skipped + 1)
         else:
@@ -108,7 +108,7 @@ def _images(
 
 
 def _image(engine: Engine, image: Path) -> tuple[bytes, bytes]:
-    """The PNG files of an image's labels and overlay; UserError when it cannot be used."""
+    """Labels as PNG and overlay as JPEG; UserError when the image cannot be used."""
     try:
         pixels = decode(image.read_bytes())
     except OSError as error:
@@ -116,7 +116,7 @@ def _image(engine: Engine, image: Path) -> tuple[bytes, bytes]:
     except Refusal as refusal:
         raise UserError(str(refusal)) from refusal
     labels = engine.segment(pixels[None]).labels[0]
-    return encode_png(labels), encode_png(overlay(pixels, labels, engine.bundle.palette))
+    return encode_png(labels), encode_jpeg(overlay(pixels, labels, engine.bundle.palette))
 
 
 def _classes(engine: Engine) -> bytes:

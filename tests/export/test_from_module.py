@@ -70,6 +70,18 @@ def test_a_torchvision_network_whose_logits_are_as_large_as_the_frame(tiny, tmp_
     assert bundle.palette == tuple(colours(3)) == ((128, 0, 0), (0, 128, 0), (128, 128, 0))
 
 
+def test_more_classes_than_bytes_are_refused_at_once(tiny, tmp_path) -> None:
+    with pytest.raises(UserError, match=r"has 256 classes .*: at most 255"):
+        export.bundle_from_module(
+            net(256),
+            classes=[f"class {i}" for i in range(256)],
+            normalise=None,
+            frames=tiny.frames(),
+            out=tmp_path / "b",
+        )
+    assert not list(tmp_path.iterdir())
+
+
 class Odd(nn.Module):
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         return [x.mean()]

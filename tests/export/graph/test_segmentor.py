@@ -87,6 +87,16 @@ def test_adaptive_pooling_is_refused_where_it_would_be_wrong(tiny) -> None:
     assert np.array_equal(run(graph, noise(1, 24, 24, 3))[0], wanted)
 
 
+def test_adaptive_pooling_behind_a_work_size_is_right(tiny) -> None:
+    segmentor = tiny.Centres()
+    segmentor.head = Pooled(segmentor.head, 3)
+    deployed, image = Deployed(segmentor, (24, 32)), noise(1, 45, 70, 3)
+    graph = tiny.graph(deployed)
+    with torch.inference_mode():
+        wanted = deployed(torch.from_numpy(image)).logits.numpy()
+    assert np.abs(run(graph, image)[2] - wanted).max() < 1e-4 * np.ptp(wanted)
+
+
 def test_the_file_holds_what_is_needed_and_nothing_else(tiny) -> None:
     class Heavy(tiny.Centres):
         def __init__(self) -> None:

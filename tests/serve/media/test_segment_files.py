@@ -40,14 +40,15 @@ def names(folder):
 def test_image(engine, streets, tmp_path, kit):
     out = tmp_path / "new" / "out"
     report = segment(engine, streets / "1.png", out)
-    assert names(out) == ["1.labels.png", "1.overlay.png", "classes.json"]
+    assert names(out) == ["1.labels.png", "1.overlay.jpg", "classes.json"]
     labels = kit.true_labels(kit.random_image(1))
     assert np.array_equal(ids(out / "1.labels.png"), labels)
-    seen = decode((out / "1.overlay.png").read_bytes())
-    assert np.array_equal(seen, overlay(kit.random_image(1), labels, kit.palette))
+    seen = decode((out / "1.overlay.jpg").read_bytes())
+    wanted = encode_jpeg(overlay(kit.random_image(1), labels, kit.palette))
+    assert np.array_equal(seen, decode(wanted))
     classes = json.loads((out / "classes.json").read_text())["classes"]
     assert classes[1] == {"id": 1, "name": "red", "color": [250, 0, 0]}
-    assert report.written == [out / "1.labels.png", out / "1.overlay.png"]
+    assert report.written == [out / "1.labels.png", out / "1.overlay.jpg"]
 
 
 def test_folder_and_what_is_up_to_date(engine, streets, tmp_path):
@@ -59,7 +60,7 @@ def test_folder_and_what_is_up_to_date(engine, streets, tmp_path):
 
     later = time.time() + 5
     os.utime(streets / "1.png", (later, later))
-    (out / "2.overlay.png").unlink()
+    (out / "2.overlay.jpg").unlink()
     again = segment(engine, streets, out)
     assert [path.name[0] for path in again.written] == ["1", "1", "2", "2"]
     assert again.skipped == 1
@@ -92,7 +93,7 @@ def test_a_broken_image_in_a_folder_is_told_after_the_rest(engine, streets, tmp_
     assert "0.png: the PNG image is truncated" in message
     assert "1.png: wanted a JPEG or PNG image, got an empty body" in message
     assert "small.png: this bundle takes images from 8x8" in message
-    assert names(tmp_path / "out") == ["2.labels.png", "2.overlay.png", "classes.json"]
+    assert names(tmp_path / "out") == ["2.labels.png", "2.overlay.jpg", "classes.json"]
 
 
 def test_a_broken_image_alone_is_the_users_error(engine, tmp_path):
