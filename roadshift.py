@@ -141,6 +141,8 @@ def _missing(error: ImportError, tokens: list[str]) -> str:
     cause = error.__cause__ if isinstance(error.__cause__, ImportError) else error
     command = next((COMMANDS[token] for token in tokens if token in COMMANDS), None)
     extra = command.extra if command else "train,cpu,demo"
+    if sys.version_info < (3, 11) and "train" in extra:
+        return f"this command needs Python 3.11 or newer, and this is {sys.version.split()[0]}"
     return f"{cause}; install what this command needs: pip install 'roadshift[{extra}]'"
 
 

@@ -69,6 +69,16 @@ def test_a_missing_extra_is_named(
     assert "pip install 'roadshift[cpu]'" in said
 
 
+def test_training_on_an_older_python_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = ModuleNotFoundError("No module named 'tomllib'")
+    assert "tomllib" in roadshift._missing(error, ["adapt"])
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "version_info", (3, 10, 12))
+        said = roadshift._missing(error, ["adapt"]), roadshift._missing(error, ["serve"])
+    assert said[0].startswith("this command needs Python 3.11 or newer")
+    assert "tomllib" in said[1]
+
+
 def test_unknown_command_and_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert ended(["segmnt"]) == 2
     assert "segment" in capsys.readouterr().err

@@ -115,14 +115,21 @@ def read_bundle(folder: Path) -> Bundle:
         path = folder / name
         if not path.is_file():
             raise UserError(f"bundle {folder} lacks its file {name!r}: export or copy it again")
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = _sha256(path)
         if found != wanted:
             raise UserError(
                 f"bundle {folder}: {name!r} is not the file that was checked (sha256 "
                 f"{found}, wanted {wanted}): export or copy the bundle again"
             )
     return bundle
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def bundle_of(folder: Path, values: dict[str, Any]) -> Bundle:

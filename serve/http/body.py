@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import aclosing
 
 import anyio.to_thread
@@ -23,11 +22,12 @@ async def read_body(request: Request, limits: Limits) -> bytes:
         raise _too_large(limits)
     body = bytearray()
     try:
-        async with asyncio.timeout(limits.body_seconds), aclosing(request.stream()) as chunks:
-            async for chunk in chunks:
-                body += chunk
-                if len(body) > limits.body_bytes:
-                    raise _too_large(limits)
+        with anyio.fail_after(limits.body_seconds):
+            async with aclosing(request.stream()) as chunks:
+                async for chunk in chunks:
+                    body += chunk
+                    if len(body) > limits.body_bytes:
+                        raise _too_large(limits)
     except TimeoutError:
         raise Refusal(408, f"the body did not arrive within {limits.body_seconds:g} s") from None
     encoding = request.headers.get("content-encoding", "")

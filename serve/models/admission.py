@@ -78,15 +78,15 @@ class Admission:
         Raises Refusal: 504 when `deadline` (of the event loop's clock) comes first, 499 when the
         client has gone by then.
         """
-        began = time.perf_counter_ns()
+        began, now = time.perf_counter_ns(), asyncio.get_running_loop().time
         try:
-            async with asyncio.timeout_at(deadline):
+            with anyio.fail_after(None if deadline is None else deadline - now()):
                 await self._engine.acquire()
         except TimeoutError:
             raise _late() from None
         try:
             tallies.queue.add(began)
-            if deadline is not None and asyncio.get_running_loop().time() >= deadline:
+            if deadline is not None and now() >= deadline:
                 raise _late()
             if await is_gone():
                 raise Refusal(499, "the client has gone")
