@@ -19,6 +19,7 @@ from export.graph.onnx_file import describe, smallest_size
 from export.graph.segmentor import Deployed, check_graph, to_onnx
 from export.provenance import provenance
 from export.verification.drawings import DrawingSession, Redrawing
+from export.verification.inputs import sizes_to_check
 from export.verification.reference import Subject, golden_frames
 from export.verification.segmentor import SegmentorSession
 from roadshift import UserError, hxw
@@ -66,7 +67,8 @@ def export_graphs(saved: SavedRun, frames: Frames, size: Size | None) -> Exporte
     check_graph(model, size)
     describe(model, about)
     subject = Subject(segmentor=saved.segmentor, work_size=info.work_size, classes=info.classes)
-    golden = golden_frames(subject, frames, size)
+    other = None if size else sizes_to_check(frames.read(0).size, smallest)[1:2]
+    golden = golden_frames(subject, frames, size, other[0] if other else None)
     contents, redrawings = {SEGMENTOR.file: model.SerializeToString()}, list[Redrawing]()
     drawn: dict[str, list[Pixels]] = {}
     for one in drawings:

@@ -156,6 +156,9 @@ def _described(
     }
     checks = {
         "precisions": precisions,
+        "no_evidence": [
+            name for name in saved.info.classes if name not in verifications[0].golden.classes
+        ],
         **{redrawing.drawing.spec.kind: redrawing.values() for redrawing in exported.redrawings},
     }
     return Bundle(

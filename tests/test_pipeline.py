@@ -54,7 +54,7 @@ def test_torch_bundle_and_golden_frames_agree(road: Path) -> None:
     assert len(made["sizes"]) >= 3
     golden = bundle.golden()
     assert golden
-    for image, labels in golden:
+    for image, labels, *_ in golden:
         assert len(np.unique(labels)) > 1, "a network that says one class everywhere shows nothing"
         with evaluating(segmentor):
             by_torch = predict(segmentor, image.copy(), Views(size=info.work_size))
@@ -91,7 +91,7 @@ def is_ready(address: str) -> bool:
 
 
 def test_http_answers_are_the_golden_labels(road: Path, server: str) -> None:
-    image, labels = read_bundle(road / NAME).golden()[0]
+    image, labels, *_ = read_bundle(road / NAME).golden()[0]
     with tritonclient.http.InferenceServerClient(server) as client:
         assert client.is_model_ready(NAME)
         tensor = tritonclient.http.InferInput("image", [1, *image.shape], "UINT8")
@@ -109,7 +109,7 @@ def test_http_answers_are_the_golden_labels(road: Path, server: str) -> None:
 
 
 def test_segment_writes_the_same_labels(road: Path, tmp_path: Path) -> None:
-    image, _ = read_bundle(road / NAME).golden()[1]
+    image, *_ = read_bundle(road / NAME).golden()[1]
     cv2.imwrite(str(tmp_path / "street.png"), image[:, :, ::-1])
     assert command("segment", road / NAME, tmp_path / "street.png", "--out", tmp_path / "o") == 0
     written = cv2.imread(str(tmp_path / "o/street.labels.png"), cv2.IMREAD_UNCHANGED)

@@ -122,7 +122,7 @@ def make_bundle(folder: Path, *, size=None, frames=(SIZE,), route="exact", bias=
         "report.md": b"# tiny\n",
         "report.html": b"<p>tiny</p>",
     }
-    rebuilt = [answer(drawing, labels, "image") for _, labels in golden]
+    rebuilt = [answer(drawing, one.labels, "image") for one in golden]
     return write_bundle(bundle, contents, golden, {"rebuilt": rebuilt})
 
 

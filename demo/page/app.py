@@ -53,11 +53,12 @@ class _Parts(NamedTuple):
 
 
 def build(bundle: Bundle, engine: Engine, reconstructor: ImageGraph | None = None) -> gr.Blocks:
-    """The page on a bundle; its golden frames are the examples, the first one shown at once.
+    """The page on a bundle; its golden frames of one size are the examples, the first one shown.
 
     With a reconstructor there is a tab for what it draws.
     """
     golden = bundle.golden()
+    golden = [one for one in golden if one.image.shape == golden[0].image.shape]
     # Uploads and painted pictures are deleted an hour after they were made.
     page = gr.Blocks(
         title=f"roadshift: {bundle.name}", analytics_enabled=False, delete_cache=(600, 3600)

@@ -22,9 +22,12 @@ from typing import Any
 from export.bundle.golden import (
     Golden,
     GoldenDrawn,
+    confidence_of,
     drawn_of,
     images_in,
     labels_of,
+    logits_of,
+    read_npy,
     read_png,
 )
 from export.bundle.graphs import GraphSpec, drawing_graphs, segmentor_file
@@ -80,12 +83,23 @@ class Bundle:
         self.segmentor(precision)
         return float(self.checks["precisions"][precision]["min_agreement"])
 
+    def limits(self, precision: str) -> dict[str, Any]:
+        """How golden frames must come out, by class and output: see export.bundle.reproduction."""
+        self.segmentor(precision)
+        return self.checks["precisions"][precision]
+
     def golden(self) -> list[Golden]:
         """The golden frames, in the order they were written."""
-        return [
-            Golden(read_png(self.path(name), "RGB"), read_png(self.path(labels_of(name)), "L"))
-            for name in images_in(self.files)
-        ]
+        return [self._golden(name) for name in images_in(self.files)]
+
+    def _golden(self, name: str) -> Golden:
+        confidence, logits = confidence_of(name), logits_of(name)
+        return Golden(
+            read_png(self.path(name), "RGB"),
+            read_png(self.path(labels_of(name)), "L"),
+            read_png(self.path(confidence), "L") if confidence in self.files else None,
+            read_npy(self.path(logits)) if logits in self.files else None,
+        )
 
     def golden_drawn(self, graph: GraphSpec) -> list[GoldenDrawn]:
         """What torch drew of the golden frames, or of their labels, whichever the graph takes.

@@ -1,7 +1,9 @@
 """A bundle's golden frames: what they are called, and as PNG files.
 
 golden/N.png            a frame
-golden/N.labels.png     what torch's segmentor made of it
+golden/N.labels.png     what torch's segmentor made of it: labels,
+golden/N.confidence.png its confidence, and
+golden/N.logits.npy     its logits at their own size, float16 (both not in bundles of format 2)
 golden/N.rebuilt.png    what torch's reconstructor drew of those labels, where there is one
 golden/N.translated.png what torch's translator made of the frame, where there is one
 """
@@ -20,10 +22,13 @@ from PIL import Image
 
 
 class Golden(NamedTuple):
-    """A frame, uint8 RGB [h,w,3], and the labels that torch gave for it, uint8 [h,w]."""
+    """A frame, uint8 RGB [h,w,3], and what torch made of it: labels, uint8 [h,w], and where they
+    are known confidence, uint8 [h,w], and logits [classes,hs,ws]."""
 
     image: NDArray[np.uint8]
     labels: NDArray[np.uint8]
+    confidence: NDArray[np.uint8] | None = None
+    logits: NDArray[np.floating] | None = None
 
 
 class GoldenDrawn(NamedTuple):
@@ -44,6 +49,16 @@ def labels_of(image: str) -> str:
     return image.removesuffix(".png") + ".labels.png"
 
 
+def confidence_of(image: str) -> str:
+    """The name of the confidence that belongs to the frame of that name."""
+    return image.removesuffix(".png") + ".confidence.png"
+
+
+def logits_of(image: str) -> str:
+    """The name of the logits that belong to the frame of that name."""
+    return image.removesuffix(".png") + ".logits.npy"
+
+
 def drawn_of(image: str, how: str) -> str:
     """The name of what was drawn ("rebuilt" or "translated") of the frame of that name."""
     return image.removesuffix(".png") + f".{how}.png"
@@ -54,9 +69,13 @@ def golden_files(
 ) -> dict[str, bytes]:
     """The files of those frames, and of what was "rebuilt" or "translated" of each of them."""
     files: dict[str, bytes] = {}
-    for i, (image, labels) in enumerate(golden):
+    for i, one in enumerate(golden):
         name = f"golden/{i}.png"
-        files |= {name: _png(image), labels_of(name): _png(labels)}
+        files |= {name: _png(one.image), labels_of(name): _png(one.labels)}
+        if one.confidence is not None:
+            files[confidence_of(name)] = _png(one.confidence)
+        if one.logits is not None:
+            files[logits_of(name)] = _npy(one.logits)
         files |= {drawn_of(name, how): _png(images[i]) for how, images in drawn.items()}
     return files
 
@@ -65,6 +84,18 @@ def read_png(path: Path, mode: str) -> NDArray[np.uint8]:
     """The pixels of a PNG file: "RGB" [h,w,3], or "L" [h,w]."""
     with Image.open(path) as image:
         return np.asarray(image.convert(mode))
+
+
+def read_npy(path: Path) -> NDArray[np.floating]:
+    """The numbers of an .npy file; nothing in it can run code."""
+    return np.load(path, allow_pickle=False)
+
+
+def _npy(numbers: NDArray[np.floating]) -> bytes:
+    file = io.BytesIO()
+    fits = float(np.abs(numbers).max(initial=0)) < np.finfo(np.float16).max
+    np.save(file, numbers.astype(np.float16 if fits else np.float32), allow_pickle=False)
+    return file.getvalue()
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:

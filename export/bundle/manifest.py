@@ -15,7 +15,9 @@ from typing import Any, cast
 from export.bundle.graphs import PRECISIONS, drawing_graphs
 from roadshift import UserError
 
-FORMAT = 2
+FORMAT = 3
+OLDEST = 2
+"""Its golden frames have labels alone, and its limits are not by class."""
 MANIFEST = "bundle.json"
 MOST_CLASSES = 255
 """Labels are bytes, and 255 is none."""
@@ -40,9 +42,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(read, dict) or not isinstance(read.get("format"), int):
         raise UserError(f"{path} is not a bundle's manifest (no format number): export it again")
     values = cast(dict[str, Any], read)
-    if values["format"] != FORMAT:
+    if not OLDEST <= values["format"] <= FORMAT:
         raise UserError(
-            f"{path} has format {values['format']} and this roadshift reads format {FORMAT}: "
+            f"{path} has format {values['format']} and this roadshift reads {OLDEST} to {FORMAT}: "
             + ("install a newer one" if values["format"] > FORMAT else "export the run again")
         )
     if values.get("sha256") != _digest(values):
@@ -92,14 +94,24 @@ def _precisions(value: Any) -> bool:
 def _checks(value: Any) -> bool:
     if not (isinstance(value, dict) and isinstance(value.get("precisions"), dict)):
         return False
-    agreements = [
-        check.get("min_agreement") if isinstance(check, dict) else None
-        for check in value["precisions"].values()
-    ]
-    return all(isinstance(a, int | float) and 0 <= a <= 1 for a in agreements) and all(
+    return all(map(_limits, value["precisions"].values())) and all(
         isinstance(value[key], dict) and isinstance(value[key].get("min_psnr"), int | float)
         for key in (graph.kind for graph in drawing_graphs())
         if key in value
+    )
+
+
+def _limits(check: Any) -> bool:
+    """Of one precision: a share, shares by class and errors of the other outputs."""
+    if not isinstance(check, dict) or not isinstance(check.get("classes", {}), dict):
+        return False
+    classes = check.get("classes", {}).values()
+    if not all(isinstance(c, dict) and type(c.get("pixels")) is int for c in classes):
+        return False
+    shares = [check.get("min_agreement"), *(c.get("min_agreement") for c in classes)]
+    errors = [check.get(f"max_{what}_error", 0.0) for what in ("confidence", "logit")]
+    return all(isinstance(n, int | float) and 0 <= n <= 1 for n in shares) and all(
+        isinstance(n, int | float) and n >= 0 for n in errors
     )
 
 

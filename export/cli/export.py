@@ -14,6 +14,7 @@ from adapt.checkpoint import read
 from adapt.run import parse_size
 from export.bundle import Bundle, check_destination
 from export.bundle.graphs import drawing_graphs
+from export.bundle.reproduction import EVIDENCE
 from export.cli.precision_options import Lower
 from export.frames import frames_with_labels, frames_without_labels
 from export.make import make_bundle
@@ -88,6 +89,12 @@ def export(
         raise _with_curve(error, out, lower.budget) from error
     for table in _tables(bundle.checks, bool(data)):
         console.print(table)
+    if missing := bundle.checks["no_evidence"]:
+        console.print(
+            f"no evidence for: {', '.join(missing)} (fewer than {EVIDENCE} pixels in the golden "
+            "frames): compare on more frames with --count, or on others with --frames",
+            markup=False,
+        )
     if triton is not None:
         names = write_repository(bundle, triton, precision=bundle.precisions[-1])
         console.print(f"Triton repository written: {triton} ({', '.join(names)})", markup=False)

@@ -14,6 +14,7 @@ from export.report.tables import (
     COLUMNS,
     cells,
     drawn_blocks,
+    evidence_blocks,
     lowered_blocks,
     margin_blocks,
     points,
@@ -90,6 +91,7 @@ def _verified(bundle: Bundle, verifications: Sequence[Verification]) -> Iterator
         f"{v.golden_agreement:.4%} in {v.candidate.precision}" for v in verifications
     )
     yield Text(f"{_meaning(first)} On the golden frames at least {golden} of the labels are equal.")
+    yield from evidence_blocks(bundle, verifications)
 
 
 def _unchecked(bundle: Bundle) -> Iterator[str]:

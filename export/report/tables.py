@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from export.bundle import Bundle
+from export.bundle.reproduction import EVIDENCE
 from export.precision.lower import Lowered
 from export.report.document import Block, Figure, Heading, Points, Table, Text
 from export.report.precision_curve import curve
@@ -57,6 +59,23 @@ def margin_blocks(verifications: Sequence[Verification]) -> Iterator[Block]:
     yield Text("The margin is the best logit less the second, at full size.")
     precisions = [v.candidate.precision for v in verifications]
     yield Table(("margin", "of the pixels", *precisions), rows)
+
+
+def evidence_blocks(bundle: Bundle, verifications: Sequence[Verification]) -> Iterator[Block]:
+    """Class by class what golden frames came out, and what of it a device must reach."""
+    names = [v.candidate.precision for v in verifications]
+    rows: list[Row] = []
+    for name, one in verifications[0].golden.classes.items():
+        shares = [v.limits["classes"][name] for v in verifications]
+        cells = (f"{s['agreement']:.2%} ({s['min_agreement']:.2%})" for s in shares)
+        rows.append((name, str(one.pixels), *cells))
+    yield Text(
+        "By class, of torch's pixels in the golden frames: the share that comes out so, and in "
+        "brackets what a device must reach. Confidence and logits are held to limits as well."
+    )
+    yield Table(("class", "pixels", *names), rows)
+    if missing := bundle.checks["no_evidence"]:
+        yield Text(f"**No evidence for: {', '.join(missing)}** (fewer than {EVIDENCE} pixels).")
 
 
 def drawn_blocks(redrawing: Redrawing) -> Iterator[Block]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adapt.evaluation.evaluate import Confusion, Scores
+from export.bundle.reproduction import EVIDENCE
 from export.frames import Pixels, Size
 from export.graph.segmentor import SegmentorOutputs
 from export.verification.margins import MARGINS, MarginShare, by_margin, margin_shares
@@ -18,9 +19,6 @@ from export.verification.reference import Wanted
 
 MAX_LOGIT_ERROR = 1e-3
 """Of the range of the logits: a hundred times what float32 rounding was seen to do."""
-EVIDENCE = 256
-"""Pixels of a class in the network's labels, for it to be judged by itself: one cell of logits at a
-sixteenth of the frame."""
 
 
 @dataclass(frozen=True, kw_only=True)

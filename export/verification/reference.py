@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from adapt.evaluation.evaluate import full_size, logits_of
 from adapt.networks.segmentor import Segmentor
 from export.bundle import Golden
+from export.bundle.reproduction import EVIDENCE
 from export.frames import Frames, Pixels, Size
 from export.verification.cpu_session import first_line
-from roadshift import Failure, hxw
+from roadshift import Failure, UserError, hxw
+
+BLANK = 2.0
+"""In levels of 255: a frame whose values deviate by less shows nothing."""
+LEAST_GOLDEN, MOST_GOLDEN = 3, 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,16 +31,58 @@ class Subject:
     classes: tuple[str, ...]
 
 
-def golden_frames(subject: Subject, frames: Frames, size: Size | None) -> list[Golden]:
-    """Three of the frames (of `size`, else of their own) with the network's labels for them."""
-    chosen = frames.spread(3)
-    found: list[Golden] = []
-    for i in range(chosen.count):
-        frame = chosen.read(i)
+def golden_frames(
+    subject: Subject, frames: Frames, size: Size | None, other: Size | None = None
+) -> list[Golden]:
+    """Some of the frames (of `size`, else of their own) with what the network made of them.
+
+    At least three where there are as many, and so many more that every class occurs in them that
+    occurs in the frames at all; the first once more at the `other` size. Raises UserError where all
+    frames show nothing.
+    """
+    counts = np.zeros((frames.count, len(subject.classes)), np.int64)
+    blank = np.zeros(frames.count, bool)
+    for i in range(frames.count):
+        frame = frames.read(i)
         image = frame.resized(size or frame.size).image
-        labels = answer_of_network(subject, image[None]).labels[0].numpy()
-        found.append(Golden(image, labels))
-    return found
+        blank[i] = image.std() < BLANK
+        labels = answer_of_network(subject, image[None]).labels[0]
+        counts[i] = torch.bincount(labels.flatten().long(), minlength=counts.shape[1]).numpy()
+    if blank.all():
+        raise UserError(
+            f"the frames of {frames.spec} show nothing (all of one colour): they are no evidence; "
+            "give --frames or --data with real ones"
+        )
+    counts[blank] = 0
+    chosen = [frames.read(i) for i in covering(counts)]
+    wanted = [frame.resized(size or frame.size).image for frame in chosen]
+    if other is not None:
+        wanted.append(chosen[0].resized(other).image)
+    return [_golden(subject, image) for image in wanted]
+
+
+def covering(counts: NDArray[np.int64]) -> list[int]:
+    """Rows [frames, classes] of pixels, few of them, in which each class has EVIDENCE that has it
+    anywhere: always the one that adds most classes. Then evenly spread ones, up to LEAST_GOLDEN."""
+    evident, chosen = counts >= EVIDENCE, list[int]()
+    missing = evident.any(0)
+    while missing.any() and len(chosen) < MOST_GOLDEN:
+        added = (evident & missing).sum(1)
+        chosen.append(int(added.argmax()))
+        missing &= ~evident[chosen[-1]]
+    spread = np.linspace(0, len(counts) - 1, min(LEAST_GOLDEN, len(counts))).round().astype(int)
+    for i in spread.tolist():
+        if len(chosen) < LEAST_GOLDEN and i not in chosen:
+            chosen.append(i)
+    return chosen
+
+
+def _golden(subject: Subject, image: Pixels) -> Golden:
+    answer = answer_of_network(subject, image[None])
+    labels, confidence, logits = (
+        x[0].numpy() for x in (answer.labels, answer.confidence, answer.logits)
+    )
+    return Golden(image, labels, confidence, logits)
 
 
 def answer_of_network(subject: Subject, images: Pixels) -> Wanted:

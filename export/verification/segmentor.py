@@ -10,6 +10,7 @@ import numpy as np
 
 from export.bundle import Golden
 from export.bundle.graphs import SEGMENTOR
+from export.bundle.reproduction import Found, Reproduction, reproduction
 from export.frames import Frames, Pixels, Size
 from export.graph.segmentor import OUTPUTS, SegmentorOutputs
 from export.verification.comparison import SizeCheck, SizeComparison
@@ -51,7 +52,17 @@ class Verification:
     spec: str
     labelled: bool
     sizes: tuple[SizeCheck, ...]
-    golden_agreement: float
+    golden: Reproduction
+
+    @property
+    def golden_agreement(self) -> float:
+        """The share (0..1) of equal labels in the worst golden frame."""
+        return self.golden.agreement
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """What a device must reach by class and output."""
+        return self.golden.limits(exact=self.candidate.exact)
 
     @property
     def min_agreement(self) -> float:
@@ -69,6 +80,7 @@ class Verification:
         wrong = [reason for check in self.sizes for reason in self.candidate.reasons(check)]
         if self.golden_agreement < self.min_agreement:
             wrong.append(f"{self.golden_agreement:.3%} of a golden frame's labels agree")
+        wrong += [f"the graph gives {reason}" for reason in self.golden.reasons(self.limits)]
         return tuple(wrong)
 
     @property
@@ -85,6 +97,9 @@ class Verification:
             "labelled": self.labelled,
             "runtime": self.candidate.runner.name,
             "golden_agreement": self.golden_agreement,
+            "golden_confidence_error": self.golden.confidence,
+            "golden_logit_error": self.golden.logits,
+            **self.limits,
             "sizes": [_check_values(check) for check in self.sizes],
         }
 
@@ -126,15 +141,18 @@ def verify(
             spec=trial.frames.spec,
             labelled=trial.frames.labelled,
             sizes=tuple(check[i] for check in checks),
-            golden_agreement=_golden_agreement(candidate.runner, trial.golden),
+            golden=_reproduced(candidate.runner, trial.golden, subject.classes),
         )
         for i, candidate in enumerate(candidates)
     ]
 
 
-def _golden_agreement(runner: SegmentorRunner, golden: Sequence[Golden]) -> float:
-    """The share (0..1) of equal labels in the worst golden frame."""
-    return min(float((runner(g.image[None]).labels[0].numpy() == g.labels).mean()) for g in golden)
+def _reproduced(
+    runner: SegmentorRunner, golden: Sequence[Golden], classes: Sequence[str]
+) -> Reproduction:
+    answers = [runner(g.image[None]) for g in golden]
+    found = [Found(*(x[0].numpy() for x in (a.labels, a.confidence, a.logits))) for a in answers]
+    return reproduction(golden, found, classes)
 
 
 def _check(

@@ -18,14 +18,20 @@ class PrecisionReport:
     """One precision of the segmentor.
 
     `golden` is the share (0..1) of the worst golden frame's labels that came out as exported, by
-    route, and `routes_agree` the share in which the routes agree (None where there is but one).
-    `route` is the one that labels take by themselves, which `latency` timed, and `why` says why.
+    route; `classes` the share by class over all of them, of classes with evidence; `confidence` is
+    the mean difference in levels of 255 and `logits` the root mean square one over their deviation
+    (None: the bundle does not know torch's). `routes_agree` is the share in which the routes agree
+    (None where there is but one). `route` is the one that labels take by themselves, which
+    `latency` timed, and `why` says why.
     """
 
     precision: str
     route: str
     why: str
     golden: dict[str, float]
+    classes: dict[str, float]
+    confidence: float | None
+    logits: float | None
     routes_agree: float | None
     placement: Placement
     latency: Latency

@@ -59,18 +59,23 @@ def _precision(
     frame = bundle.golden()[0].image
     placed = placement(engine, frame[None])
     placed.check()
-    found, agree = {engine.route: engine.golden_labels()}, None
+    second, agree = None, None
     if bundle.route == "exact":
         other = "dense" if engine.route == "exact" else "exact"
         second = Engine(bundle, **device, route=other)
-        found[other] = second.golden_labels()
         agree = _routes_agree(engine if engine.route == "dense" else second)
-    golden = {route: engine.check_labels(labels) for route, labels in found.items()}
+    reproduced = engine.reproduce(outputs=True)
+    golden = {engine.route: reproduced.agreement}
+    if second is not None:
+        golden[second.route] = second.check_golden()
     return PrecisionReport(
         precision=precision,
         route=engine.route,
         why=engine.why,
         golden=golden,
+        classes={name: one.agreement for name, one in reproduced.classes.items()},
+        confidence=reproduced.confidence,
+        logits=reproduced.logits,
         routes_agree=agree,
         placement=placed,
         latency=latency(engine, frame, runs, placed=placed),
@@ -84,9 +89,9 @@ def _routes_agree(engine: Engine) -> float:
     last bit of a resized picture already changes others.
     """
     worst = 1.0
-    for image, _ in engine.bundle.golden():
-        answer = engine.run(image[None], ["labels", "logits"])
-        exact = engine.upsampled(answer["logits"], image.shape[:2])
+    for golden in engine.bundle.golden():
+        answer = engine.run(golden.image[None], ["labels", "logits"])
+        exact = engine.upsampled(answer["logits"], golden.image.shape[:2])
         worst = min(worst, float(np.mean(answer["labels"] == exact)))
     if worst < MIN_ROUTES_AGREE:
         raise Failure(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.bundle import SEGMENTOR, Bundle
+from export.bundle.reproduction import Found, Reproduction, reproduction
 from roadshift import Failure, UserError, unknown
 from serve.runtime.exact_labels.labels import labels_at
 from serve.runtime.graph import Graph
@@ -81,26 +82,54 @@ class Engine(Graph):
         found = self.run(images, ["labels", "confidence"] if confidence else ["labels"])
         return Answer(found["labels"], found.get("confidence"))
 
-    def golden_labels(self) -> list[NDArray[np.uint8]]:
-        """What comes out for each golden frame, [h,w]."""
-        return [self.segment(image[None]).labels[0] for image, _ in self.bundle.golden()]
-
     def check_golden(self) -> float:
-        """The share (0..1) of equal pixels in the worst golden frame; Failure for too few."""
-        return self.check_labels(self.golden_labels())
+        """The share (0..1) of equal pixels in the worst golden frame; raises like `reproduce`."""
+        return self.reproduce().agreement
 
-    def check_labels(self, found: Sequence[NDArray[np.uint8]]) -> float:
-        """Like check_golden, of what came out for each golden frame."""
+    def reproduce(self, *, outputs: bool = False) -> Reproduction:
+        """How well the golden frames come out: frames of one size as a batch, the first also alone.
+
+        With `outputs` confidence and logits are compared too, which the graph gives. Raises Failure
+        for a frame, a class or an output that is not as the manifest promises.
+        """
         golden = self.bundle.golden()
-        worst = min(float(np.mean(a == b.labels)) for a, b in zip(found, golden, strict=True))
+        found = [Found(labels) for labels in self._labels_of([one.image for one in golden])]
+        if outputs:
+            found = [
+                Found(one.labels, *self._other_outputs(frame.image))
+                for one, frame in zip(found, golden, strict=True)
+            ]
+        result = reproduction(golden, found, self.bundle.classes)
+        alone = Found(self.segment(golden[0].image[None]).labels[0])
+        first = reproduction(golden[:1], [alone], self.bundle.classes)
+        result = result._replace(agreement=min(result.agreement, first.agreement))
         least = self.bundle.min_agreement(self.precision)
-        if worst < least:
+        wrong = result.reasons(self.bundle.limits(self.precision))
+        if result.agreement < least:
+            share = f"{result.agreement:.4%} of a golden frame's labels"
+            wrong.insert(0, f"{share} in {self.precision}; wanted {least:.4%}")
+        if wrong:
             raise Failure(
-                f"on this device bundle {self.bundle.name} gives {worst:.4%} of a golden frame's "
-                f"labels in {self.precision}; wanted {least:.4%}: use another provider, or export "
-                "the run again here"
+                f"on this device bundle {self.bundle.name} gives {'; '.join(wrong)}: use another "
+                "provider, or export the run again here"
             )
-        return worst
+        return result
+
+    def _labels_of(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+        """Labels of each image; those of one size in one call where the graph takes several."""
+        together: dict[tuple[int, ...], list[int]] = {}
+        for i, image in enumerate(images):
+            key = (*image.shape, i) if self.inputs[0].shape[0] == 1 else image.shape
+            together.setdefault(key, []).append(i)
+        found: dict[int, NDArray[np.uint8]] = {}
+        for group in together.values():
+            labels = self.segment(np.stack([images[i] for i in group])).labels
+            found |= dict(zip(group, labels, strict=True))
+        return [found[i] for i in range(len(images))]
+
+    def _other_outputs(self, image: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any]]:
+        answer = super().run(image[None], ["confidence", "logits"])
+        return answer["confidence"][0], answer["logits"][0]
 
 
 def _route(bundle: Bundle, provider: str, asked: str) -> tuple[str, str]:

@@ -8,15 +8,16 @@ Runtime's CPU provider.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from export.bundle import Bundle
+from export.bundle import Bundle, Golden
 from export.bundle.graphs import GRAPHS
+from export.bundle.reproduction import Found, Reproduction, reproduction
 from roadshift import Failure, hxw
 from serve.runtime.psnr import psnr
 from serve.runtime.rewrites.prune import prune
@@ -76,20 +77,31 @@ def verify(
         float(bundle.checks[graph]["min_psnr"]) if spec.draws else bundle.min_agreement(precision)
     )
     measure = psnr if spec.draws else _agreement
-    frames = 0
+    golden, came_out = list[Golden](), list[Found]()
     for pair in pairs(bundle, graph, size):
         found = runner.run(pair.given[None], [spec.output])[spec.output][0]
-        worst, frames = min(worst, measure(found, pair.wanted)), frames + 1
+        worst = min(worst, measure(found, pair.wanted))
+        golden.append(Golden(pair.given, pair.wanted))
+        came_out.append(Found(found))
         against.add(pair.by)
     if worst < least:
         raise Failure(_refusal(bundle, graph, precision, worst, least))
+    if not spec.draws:
+        result = reproduction(golden, came_out, bundle.classes)
+        if wrong := result.reasons(_with_evidence(bundle.limits(precision), result)):
+            raise Failure(f"the plan of bundle {bundle.name} in {precision} gives {wrong[0]}")
     return {
         "measure": spec.measure,
         "worst": worst if np.isfinite(worst) else None,
         "wanted": least,
-        "frames": frames,
+        "frames": len(golden),
         "against": sorted(against),
     }
+
+
+def _with_evidence(limits: Mapping[str, Any], result: Reproduction) -> dict[str, Any]:
+    """Limits of the classes that have evidence at this size too: there may be fewer pixels."""
+    return {"classes": {k: v for k, v in limits.get("classes", {}).items() if k in result.classes}}
 
 
 class _Reference:

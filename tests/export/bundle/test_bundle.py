@@ -148,8 +148,10 @@ def test_another_kind_of_json(folder: Path, text: str) -> None:
 
 
 def test_another_format(folder: Path) -> None:
-    rewrite(folder, format=3)
-    with pytest.raises(UserError, match=r"has format 3 .* reads format 2: install a newer one"):
+    rewrite(folder, format=2)
+    assert read_bundle(folder).limits("fp32") == {"min_agreement": 0.999}
+    rewrite(folder, format=4)
+    with pytest.raises(UserError, match=r"has format 4 .* reads 2 to 3: install a newer one"):
         read_bundle(folder)
     rewrite(folder, format=1)
     with pytest.raises(UserError, match=r"has format 1 .* export the run again"):
@@ -189,6 +191,8 @@ def test_a_changed_manifest(folder: Path) -> None:
         ("scores", None),
         ("checks", {}),
         ("checks", {"precisions": {"fp32": {"min_agreement": 2}}}),
+        ("checks", {"precisions": {"fp32": {"min_agreement": 1, "classes": {"sky": 0.9}}}}),
+        ("checks", {"precisions": {"fp32": {"min_agreement": 1, "max_logit_error": "none"}}}),
         ("checks", {"precisions": {"fp32": 0.9}}),
         ("checks", {"precisions": {"fp32": {}}}),
         ("files", {"segmentor.onnx": 1}),

@@ -9,6 +9,7 @@ from torch.nn.functional import interpolate
 
 from adapt.evaluation.evaluate import logits_of
 from adapt.networks.segmentor import Normalise
+from export.bundle.reproduction import EVIDENCE
 from export.frames import Frame, Frames
 from export.graph.onnx_file import TRACED
 from export.graph.segmentor import Deployed, SegmentorOutputs
@@ -16,7 +17,7 @@ from export.precision.budget import Budget, budget_reasons
 from export.verification.comparison import SizeCheck, SizeComparison
 from export.verification.inputs import Trial, sizes_to_check
 from export.verification.margins import MarginShare
-from export.verification.reference import Wanted, answer_of, golden_frames
+from export.verification.reference import MOST_GOLDEN, Wanted, answer_of, covering, golden_frames
 from export.verification.segmentor import Candidate, SegmentorSession, verify
 from export.verification.tolerances import exact_reasons
 from roadshift import Failure, UserError
@@ -203,6 +204,28 @@ def test_golden_frames_keep_their_size_and_have_torchs_labels(tiny, centres) -> 
     assert [g.labels.shape for g in golden_frames(subject, tiny.frames(9), (32, 48))] == [
         (32, 48)
     ] * 3
+
+
+def test_golden_frames_cover_the_classes() -> None:
+    counts = np.zeros((9, 4), np.int64)
+    counts[:, 0] = 1000
+    counts[4, 1] = counts[7, 2] = 300
+    counts[8, 3] = EVIDENCE - 1  # never enough of it
+    assert covering(counts) == [4, 7, 0]
+    assert covering(counts[:2]) == [0, 1]
+    many = np.diag(np.full(20, 300))
+    assert covering(many) == list(range(MOST_GOLDEN))
+
+
+@pytest.mark.parametrize("level", [0, 128])
+def test_frames_that_show_nothing_are_no_evidence(tiny, level) -> None:
+    blank = Frame(np.full((45, 75, 3), level, np.uint8), None)
+    frames = Frames("folder:dark", 3, lambda _: blank, False)
+    with pytest.raises(UserError, match=r"folder:dark show nothing .*: they are no evidence"):
+        golden_frames(tiny.subject(tiny.Centres()), frames, None)
+    one = Frames("folder:dark", 3, lambda i: tiny.frames().read(0) if i == 1 else blank, False)
+    first = golden_frames(tiny.subject(tiny.Centres()), one, None)[0]
+    assert first.image.std() > 10
 
 
 def test_one_frame_is_enough(tiny, centres) -> None:

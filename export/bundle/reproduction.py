@@ -1,0 +1,135 @@
+"""How well golden frames come out, by output and by class, and what of it a device must reach.
+
+The limits are derived where a bundle is made, from what its own graph made of the golden frames in
+each precision, and stand in the manifest: `checks["precisions"][p]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.bundle.golden import Golden
+
+EVIDENCE = 256
+"""Pixels of a class in torch's labels, for it to be judged by itself: one cell of logits at a
+sixteenth of the frame."""
+EXACT_CLASS = 0.99
+"""Of torch's pixels of a class: in fp32 ties alone may fall otherwise."""
+EXACT_CONFIDENCE = 0.5
+"""In levels of 255, the mean over all pixels."""
+EXACT_LOGITS = 0.01
+"""Of the deviation of torch's logits: what a GPU's shorter mantissas (TF32) do, several times."""
+
+
+class Found(NamedTuple):
+    """What came out for a golden frame: labels [h,w], and where asked confidence and logits."""
+
+    labels: NDArray[np.uint8]
+    confidence: NDArray[np.uint8] | None = None
+    logits: NDArray[np.floating] | None = None
+
+
+class ByClass(NamedTuple):
+    """Torch's pixels of a class in all golden frames, and the share (0..1) that came out so."""
+
+    pixels: int
+    agreement: float
+
+
+class Reproduction(NamedTuple):
+    """All golden frames together; `agreement` (0..1) is the worst one's.
+
+    `classes` are those with EVIDENCE. `confidence` is the mean difference in levels of 255, and
+    `logits` the root mean square difference over their deviation; None where nothing is known.
+    """
+
+    agreement: float
+    classes: dict[str, ByClass]
+    confidence: float | None
+    logits: float | None
+
+    def limits(self, *, exact: bool) -> dict[str, Any]:
+        """What a device must reach by class and output, for bundle.json.
+
+        Devices round differently, so in lower precisions half as much again as was lost here, and a
+        little more.
+        """
+        classes = {
+            name: {
+                "pixels": one.pixels,
+                "agreement": one.agreement,
+                "min_agreement": EXACT_CLASS if exact else _least(one.agreement),
+            }
+            for name, one in self.classes.items()
+        }
+        limits: dict[str, Any] = {"classes": classes}
+        if self.confidence is not None:
+            loose = 1.5 * self.confidence + 1
+            limits["max_confidence_error"] = EXACT_CONFIDENCE if exact else loose
+        if self.logits is not None:
+            limits["max_logit_error"] = EXACT_LOGITS if exact else 1.5 * self.logits + EXACT_LOGITS
+        return limits
+
+    def reasons(self, limits: Mapping[str, Any]) -> list[str]:
+        """What is not as promised, in words with numbers; empty where all is."""
+        wrong: list[str] = []
+        for name, limit in limits.get("classes", {}).items():
+            found = self.classes[name].agreement if name in self.classes else 0.0
+            if not found >= limit["min_agreement"]:
+                wrong.append(
+                    f"{found:.2%} of the {name} in the golden frames (wanted "
+                    f"{limit['min_agreement']:.2%} of {limit['pixels']} pixels)"
+                )
+        measures = (
+            ("confidence", self.confidence, "max_confidence_error", "{:.2f} of 255 on average"),
+            ("logits", self.logits, "max_logit_error", "{:.2%} of their deviation"),
+        )
+        for name, value, key, unit in measures:
+            if value is not None and key in limits and not value <= limits[key]:
+                most = unit.format(limits[key])
+                wrong.append(f"{name} that are off by {unit.format(value)} (allowed {most})")
+        return wrong
+
+
+def reproduction(
+    golden: Sequence[Golden], found: Sequence[Found], classes: Sequence[str]
+) -> Reproduction:
+    """Compares what came out for each golden frame with what torch made of it."""
+    agreement, pixels, same = 1.0, np.zeros(256, np.int64), np.zeros(256, np.int64)
+    confidence, logits = list[float](), list[float]()
+    for one, out in zip(golden, found, strict=True):
+        equal = out.labels == one.labels
+        agreement = min(agreement, float(equal.mean()))
+        pixels += np.bincount(one.labels.ravel(), minlength=256)
+        same += np.bincount(one.labels[equal], minlength=256)
+        if one.confidence is not None and out.confidence is not None:
+            off = np.abs(one.confidence.astype(np.int16) - out.confidence)
+            confidence.append(float(off.mean()))
+        if one.logits is not None and out.logits is not None:
+            logits.append(_relative(out.logits, one.logits))
+    return Reproduction(
+        agreement=agreement,
+        classes={
+            name: ByClass(int(pixels[c]), float(same[c] / pixels[c]))
+            for c, name in enumerate(classes)
+            if pixels[c] >= EVIDENCE
+        },
+        confidence=max(confidence) if confidence else None,
+        logits=max(logits) if logits else None,
+    )
+
+
+def _least(agreement: float) -> float:
+    return max(0.0, 1 - 1.5 * (1 - agreement) - 0.02)
+
+
+def _relative(found: NDArray[np.floating], wanted: NDArray[np.floating]) -> float:
+    if found.shape != wanted.shape:
+        return float("inf")
+    wanted = wanted.astype(np.float64)
+    deviation = float(wanted.std()) or 1.0
+    return float(np.sqrt(np.mean(np.square(found.astype(np.float64) - wanted)))) / deviation
