@@ -22,6 +22,7 @@ def demo(
     host: str = "127.0.0.1",
     port: int = 7860,
     precision: Precision = "fp32",
+    digest: str = "",
 ) -> None:
     """Show a bundle in the browser: upload a street image, see its classes.
 
@@ -37,8 +38,10 @@ def demo(
         Port to listen on; 0 takes any free one.
     precision
         Which of the bundle's segmentors to show.
+    digest
+        Take only the bundle of that digest, which export printed; "": any.
     """
-    opened = read_bundle(bundle)
+    opened = read_bundle(bundle, digest)
     with listen(host, port) as listener, _scratch() as scratch:
         # Read at import: neither library reports its use, and uploads go where they are deleted.
         os.environ.update(

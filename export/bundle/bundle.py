@@ -61,6 +61,8 @@ class Bundle:
     scores: dict[str, Any]
     checks: dict[str, Any]
     files: dict[str, str]
+    digest: str = ""
+    """SHA-256 of the manifest, which has that of every file: whoever knows it knows the bundle."""
 
     def path(self, name: str) -> Path:
         """Where the file of that name (one of `files`) lies."""
@@ -118,13 +120,20 @@ class Bundle:
         ]
 
 
-def read_bundle(folder: Path) -> Bundle:
+def read_bundle(folder: Path, digest: str = "") -> Bundle:
     """The bundle in `folder`, every file compared with its hash.
 
-    Raises UserError: no bundle there, a newer format, or a damaged, missing or changed file.
+    With a `digest`, as export printed it, nothing in the bundle can have been changed, the manifest
+    included. Raises UserError: no bundle there, a newer format, another digest, or a damaged,
+    missing or changed file.
     """
     values = read_manifest(folder)
     bundle = bundle_of(folder, values)
+    if digest and digest.lower() != bundle.digest:
+        raise UserError(
+            f"bundle {folder} has the digest {bundle.digest}, wanted {digest}: it is another "
+            "bundle, or was changed; copy the one that was exported, or give its digest"
+        )
     for name, wanted in bundle.files.items():
         path = folder / name
         if not path.is_file():
@@ -148,7 +157,7 @@ def _sha256(path: Path) -> str:
 
 def bundle_of(folder: Path, values: dict[str, Any]) -> Bundle:
     """The manifest's values as a Bundle, or UserError saying which of them is wrong."""
-    known = {f.name for f in fields(Bundle)} - {"folder"}
+    known = {f.name for f in fields(Bundle)} - {"folder", "digest"}
     if different := known ^ (values.keys() - {"format", "sha256"}):
         raise UserError(f"{folder / MANIFEST} lacks or does not know: {', '.join(different)}")
     for key, right in RIGHT.items():
@@ -160,7 +169,7 @@ def bundle_of(folder: Path, values: dict[str, Any]) -> Bundle:
     fixed["size"] = values["size"] and tuple(values["size"])
     fixed["min_size"] = tuple(values["min_size"])
     fixed["precisions"] = tuple(values["precisions"])
-    bundle = Bundle(folder=folder, **fixed)
+    bundle = Bundle(folder=folder, digest=values.get("sha256", ""), **fixed)
     if len(bundle.palette) != len(bundle.classes):
         raise UserError(f"{folder / MANIFEST} has another number of colours than of classes")
     for name in bundle.files:

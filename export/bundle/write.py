@@ -27,7 +27,7 @@ def write_bundle(
     golden: Sequence[Golden],
     drawn: Mapping[str, Sequence[NDArray[np.uint8]]] | None = None,
 ) -> Bundle:
-    """Writes `contents` and `golden` to `bundle.folder`; returns the bundle with its hashes.
+    """Writes `contents` and `golden` to `bundle.folder`; returns it with hashes and digest.
 
     `drawn` is what the reconstructor ("rebuilt") and the translator ("translated"), where there
     are any, made of each golden frame: RGB [h,w,3].
@@ -40,9 +40,10 @@ def write_bundle(
     everything = {**contents, **golden_files(golden, drawn or {})}
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in everything.items()}
     bundle = replace(bundle, folder=folder, files=hashes)
-    plain_fields = {f.name: getattr(bundle, f.name) for f in fields(bundle) if f.name != "folder"}
-    values = sealed(plain_fields)
+    names = {f.name for f in fields(bundle)} - {"folder", "digest"}
+    values = sealed({name: getattr(bundle, name) for name in names})
     bundle_of(folder, values)  # what would not be read back is not written
+    bundle = replace(bundle, digest=values["sha256"])
     everything[MANIFEST] = (json.dumps(values, indent=2) + "\n").encode()
     try:
         replace_folder(folder, everything)

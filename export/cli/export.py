@@ -99,6 +99,7 @@ def export(
         names = write_repository(bundle, triton, precision=bundle.precisions[-1])
         console.print(f"Triton repository written: {triton} ({', '.join(names)})", markup=False)
     console.print(f"{_equal(bundle)} bundle written: {bundle.folder}", markup=False)
+    console.print(f"its digest, for --digest: {bundle.digest}", markup=False, soft_wrap=True)
 
 
 def _equal(bundle: Bundle) -> str:

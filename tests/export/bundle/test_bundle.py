@@ -158,6 +158,16 @@ def test_another_format(folder: Path) -> None:
         read_bundle(folder)
 
 
+def test_what_is_put_right_has_another_digest(folder: Path) -> None:
+    digest = read_bundle(folder).digest
+    assert digest == write(folder).digest
+    assert read_bundle(folder, digest.upper()).digest == digest
+    rewrite(folder, classes=["sky", "road"])
+    assert read_bundle(folder).classes == ("sky", "road")
+    with pytest.raises(UserError, match=rf"has the digest \w+, wanted {digest}: it is another"):
+        read_bundle(folder, digest)
+
+
 def test_a_changed_manifest(folder: Path) -> None:
     path = folder / "bundle.json"
     path.write_text(path.read_text().replace("sky", "sea"))

@@ -72,6 +72,13 @@ def test_a_good_bundle(exact, ends):
     assert "translator: the golden images are equal" in said
 
 
+def test_only_the_bundle_of_that_digest(exact, ends):
+    assert ends(exact.folder, "--digest", exact.digest)[0] == 0
+    code, _, errors = ends(exact.folder, "--digest", "0" * 64)
+    assert code == 2
+    assert f"has the digest {exact.digest}, wanted 000" in errors
+
+
 def test_the_report_as_json(exact):
     report = checked(exact)
     values = json.loads(json.dumps(report.values()))
