@@ -97,6 +97,25 @@ def in_int8(graph: bytes) -> bytes:
     return model.SerializeToString()
 
 
+def in_fp16(graph: bytes) -> bytes:
+    """With its convolution in float16."""
+    model = onnx.load_from_string(graph)
+    nodes, node = list(model.graph.node), helper.make_node
+    for tensor in model.graph.initializer:
+        if tensor.name in ("weights", "bias"):
+            halves = numpy_helper.to_array(tensor).astype(np.float16)
+            tensor.CopyFrom(numpy_helper.from_array(halves, tensor.name))
+    at = next(i for i, node in enumerate(nodes) if node.op_type == "Conv")
+    conv, output = nodes[at], nodes[at].output[0]
+    before = node("Cast", [conv.input[0]], ["halves"], to=TensorProto.FLOAT16)
+    after = node("Cast", ["in_halves"], [output], to=TensorProto.FLOAT)
+    conv.input[0], conv.output[0] = "halves", "in_halves"
+    del model.graph.node[:]
+    model.graph.node.extend([*nodes[:at], before, conv, after, *nodes[at + 1 :]])
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
 def translation(keep: int = 0) -> bytes:
     """A translator: every value of the image from 255 down, those below `keep` as they are."""
     table = 255 - np.arange(256, dtype=np.uint8)

@@ -18,7 +18,14 @@ def device_blocks(device: DeviceReport) -> Iterator[Block]:
         f"{device.runtime} on {device.provider} ({device.machine}). Golden frames are those whose "
         "labels torch gave; the worst one counts. INT8 is rewritten for the CPU when it is loaded."
     )
-    heads = ("precision", "labels by", "golden labels equal", "routes agree", "nodes by provider")
+    heads = (
+        "precision",
+        "multiply-adds in it",
+        "labels by",
+        "golden labels equal",
+        "routes agree",
+        "nodes by provider",
+    )
     yield Table(heads, [_placed(precision) for precision in device.precisions])
     yield Points([f"{p.precision}: the {p.route} route, since {p.why}" for p in device.precisions])
     yield Text(
@@ -34,7 +41,8 @@ def _placed(precision: PrecisionReport) -> tuple[str, ...]:
     agree = "-" if precision.routes_agree is None else f"{precision.routes_agree:.4%}"
     nodes = ", ".join(f"{count} {name}" for name, count in precision.placement.nodes.items())
     golden = f"{min(precision.golden.values()):.4%}"
-    return precision.precision, precision.route, golden, agree, nodes
+    share = "all" if precision.lowered is None else f"{precision.lowered:.1%}"
+    return precision.precision, share, precision.route, golden, agree, nodes
 
 
 def _timed(precision: PrecisionReport) -> tuple[str, ...]:

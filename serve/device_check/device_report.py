@@ -17,6 +17,7 @@ HEADS = ("", "route", "golden", "routes agree", "nodes", *STAGES)
 class PrecisionReport:
     """One precision of the segmentor.
 
+    `lowered` is the share (0..1) of the multiply-adds that the graph does in it (None: fp32).
     `golden` is the share (0..1) of the worst golden frame's labels that came out as exported, by
     route; `classes` the share by class over all of them, of classes with evidence; `confidence` is
     the mean difference in levels of 255 and `logits` the root mean square one over their deviation
@@ -26,6 +27,7 @@ class PrecisionReport:
     """
 
     precision: str
+    lowered: float | None
     route: str
     why: str
     golden: dict[str, float]

@@ -11,6 +11,7 @@ import numpy as np
 
 from export.bundle import Bundle
 from roadshift import Failure
+from serve.device_check.arithmetic import check_precision
 from serve.device_check.device_report import DeviceReport, DrawingReport, PrecisionReport
 from serve.device_check.latency import latency
 from serve.device_check.placement import placement
@@ -59,6 +60,8 @@ def _precision(
     frame = bundle.golden()[0].image
     placed = placement(engine, frame[None])
     placed.check()
+    what = engine.sessions.what
+    share = check_precision(engine.sessions.read(), precision, frame.shape[:2], what)
     second, agree = None, None
     if bundle.route == "exact":
         other = "dense" if engine.route == "exact" else "exact"
@@ -70,6 +73,7 @@ def _precision(
         golden[second.route] = second.check_golden()
     return PrecisionReport(
         precision=precision,
+        lowered=share,
         route=engine.route,
         why=engine.why,
         golden=golden,

@@ -87,6 +87,36 @@ def test_a_fault_in_the_graph(bundle, tmp_path, fault, reason) -> None:
         check_device(planted(bundle, tmp_path / "b", fault), runs=1)
 
 
+def test_a_precision_in_name_only(bundle, tmp_path) -> None:
+    """An fp16 file that is the fp32 one, and an int8 file with one pair of Q and DQ left."""
+    names = [name for name in bundle.files if not name.startswith("golden/")]
+    contents = {name: bundle.path(name).read_bytes() for name in names}
+    checks = bundle.checks | {
+        "precisions": dict.fromkeys(("fp32", "fp16", "int8"), bundle.checks["precisions"]["fp32"])
+    }
+    model = onnx.load_from_string(contents["segmentor.onnx"])
+    first = next(node for node in model.graph.node if node.op_type == "Conv")
+    pair = [
+        helper.make_node("QuantizeLinear", [first.input[1], "step", "zero"], ["bytes"]),
+        helper.make_node("DequantizeLinear", ["bytes", "step", "zero"], ["again"]),
+    ]
+    first.input[1] = "again"
+    nodes = [*pair, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    for name, value in ("step", np.float32(1e-4)), ("zero", np.int8(0)):
+        model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+    contents["segmentor.fp16.onnx"] = contents["segmentor.onnx"]
+    contents["segmentor.int8.onnx"] = model.SerializeToString()
+    three = replace(
+        bundle, folder=tmp_path / "b", precisions=("fp32", "fp16", "int8"), checks=checks
+    )
+    made = write_bundle(three, contents, bundle.golden())
+    for precision in ("fp16", "int8"):
+        with pytest.raises(Failure, match=rf"does 0.0% of its multiply-adds in {precision}"):
+            check_device(made, precisions=(precision,), runs=1)
+
+
 def test_a_batch_in_the_exact_routes_code(bundle, monkeypatch) -> None:
     real = engine.labels_at
 

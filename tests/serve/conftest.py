@@ -18,6 +18,7 @@ from tiny_graphs import (
     CLASSES,
     PALETTE,
     drawing,
+    in_fp16,
     in_int8,
     segmenting,
     translation,
@@ -247,6 +248,7 @@ class Kit:
     PNG, INFER = PNG, INFER
     graph, drawing = map(staticmethod, (segmenting, drawing))
     upsampling, translation, in_int8 = map(staticmethod, (upsampling, translation, in_int8))
+    in_fp16 = staticmethod(in_fp16)
     make_exact = staticmethod(make_exact)
     true_image = staticmethod(true_image)
     classes, palette = CLASSES, PALETTE

@@ -197,7 +197,7 @@ def test_int8_is_held_to_its_own_agreement(int8):
 
 
 def test_which_precisions(kit, tmp_path, ends, exact):
-    others = {"segmentor.fp16.onnx": kit.upsampling()}
+    others = {"segmentor.fp16.onnx": kit.in_fp16(kit.upsampling())}
     bundle = kit.make_exact(tmp_path / "b", precisions=("fp32", "fp16"), others=others)
     for asked, rows in ((), ["fp32", "fp16"]), (("--precision", "fp16"), ["fp16"]):
         code, said, _ = ends(bundle.folder, *asked)

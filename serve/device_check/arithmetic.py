@@ -1,0 +1,76 @@
+"""How much of a network's arithmetic a graph really does in the precision it is named after.
+
+Counted are multiply-adds of convolutions and matrix products, for one frame: in fp16 where their
+weights are float16, in INT8 where both factors come out of DequantizeLinear, and so out of bytes.
+"""
+
+from __future__ import annotations
+
+import math
+
+import onnx
+from onnx import TensorProto
+
+from roadshift import Failure
+
+LEAST = 0.25
+"""The share that a lower precision must do: with less it is one in name only."""
+PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
+
+def lowered_share(model: onnx.ModelProto, precision: str, size: tuple[int, int]) -> float:
+    """The share (0..1) of a graph's multiply-adds in "fp16" or "int8", for a frame of `size`
+    (height, width); the graph's one input is [n,h,w,...]."""
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    axes = fixed.graph.input[0].type.tensor_type.shape.dim
+    for axis, length in zip(axes, (1, *size), strict=False):
+        axis.dim_value = length
+    inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True).graph
+    pixels = {
+        value.name: math.prod(d.dim_value or 1 for d in value.type.tensor_type.shape.dim[2:])
+        for value in (*inferred.value_info, *inferred.output)
+    }
+    weights = {tensor.name: tensor for tensor in inferred.initializer}
+    made = {name: node for node in inferred.node for name in node.output}
+    total = lower = 0
+    for node in inferred.node:
+        if node.op_type not in PRODUCTS:
+            continue
+        sources = [_behind_quantisation(name, made) for name in node.input[:2]]
+        weight = next((weights[name] for name, _ in reversed(sources) if name in weights), None)
+        if weight is None:
+            continue
+        spread = node.input[0] if node.op_type == "ConvTranspose" else node.output[0]
+        count = math.prod(weight.dims) * pixels.get(spread, 1)
+        in_bytes = all(quantised for _, quantised in sources)
+        in_halves = weight.data_type == TensorProto.FLOAT16
+        total += count
+        lower += count * (in_bytes if precision == "int8" else in_halves)
+    return lower / total if total else 0.0
+
+
+def check_precision(
+    model: onnx.ModelProto, precision: str, size: tuple[int, int], what: str
+) -> float | None:
+    """The share, None for fp32; Failure where a graph of lower precision is one in name only."""
+    if precision == "fp32":
+        return None
+    share = lowered_share(model, precision, size)
+    if share < LEAST:
+        raise Failure(
+            f"{what} does {share:.1%} of its multiply-adds in {precision}, wanted {LEAST:.0%} at "
+            "least: it is not what its name says; export the run again, or use fp32"
+        )
+    return share
+
+
+def _behind_quantisation(name: str, made: dict[str, onnx.NodeProto]) -> tuple[str, bool]:
+    """What a factor is made of, and whether it comes out of integers."""
+    node = made.get(name)
+    if node is None or node.op_type != "DequantizeLinear":
+        return name, False
+    before = made.get(node.input[0])
+    if before is not None and before.op_type == "QuantizeLinear":
+        return before.input[0], True
+    return node.input[0], True
