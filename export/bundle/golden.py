@@ -71,12 +71,12 @@ def golden_files(
     files: dict[str, bytes] = {}
     for i, one in enumerate(golden):
         name = f"golden/{i}.png"
-        files |= {name: _png(one.image), labels_of(name): _png(one.labels)}
+        files |= {name: png(one.image), labels_of(name): png(one.labels)}
         if one.confidence is not None:
-            files[confidence_of(name)] = _png(one.confidence)
+            files[confidence_of(name)] = png(one.confidence)
         if one.logits is not None:
             files[logits_of(name)] = _npy(one.logits)
-        files |= {drawn_of(name, how): _png(images[i]) for how, images in drawn.items()}
+        files |= {drawn_of(name, how): png(images[i]) for how, images in drawn.items()}
     return files
 
 
@@ -98,7 +98,8 @@ def _npy(numbers: NDArray[np.floating]) -> bytes:
     return file.getvalue()
 
 
-def _png(pixels: NDArray[np.uint8]) -> bytes:
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    """A PNG file of RGB [h,w,3], or of one channel [h,w]."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="PNG")
     return file.getvalue()

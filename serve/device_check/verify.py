@@ -15,6 +15,7 @@ from serve.device_check.arithmetic import check_precision
 from serve.device_check.device_report import DeviceReport, DrawingReport, PrecisionReport
 from serve.device_check.latency import latency
 from serve.device_check.placement import placement
+from serve.device_check.through_bytes import check_bytes
 from serve.runtime.byte_products import told
 from serve.runtime.engine import Engine
 from serve.runtime.image_graphs import ImageGraph, image_graphs_of
@@ -68,6 +69,7 @@ def _precision(
         second = Engine(bundle, **device, route=other)
         agree = _routes_agree(engine if engine.route == "dense" else second)
     reproduced = engine.reproduce(outputs=True)
+    check_bytes(engine)
     golden = {engine.route: reproduced.agreement}
     if second is not None:
         golden[second.route] = second.check_golden()

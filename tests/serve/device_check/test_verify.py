@@ -12,7 +12,9 @@ import serve.device_check.verify
 from export.bundle import Golden, write_bundle
 from export.bundle.graphs import drawing_graphs
 from roadshift import Command, Failure, UserError
+from serve.device_check import through_bytes
 from serve.device_check.verify import check_device
+from serve.media.codec import encode_png
 from serve.runtime.engine import Engine
 from serve.runtime.image_graphs import ImageGraph
 
@@ -221,3 +223,20 @@ def test_a_provider_that_is_not_there(exact, ends):
 def test_no_run_at_all(exact):
     with pytest.raises(UserError, match="runs is 0"):
         check_device(exact, threads=1, runs=0)
+
+
+def test_a_decoder_that_swaps_the_channels(exact, monkeypatch):
+    real = through_bytes.decode
+    monkeypatch.setattr(through_bytes, "decode", lambda data: real(data)[..., ::-1])
+    with pytest.raises(Failure, match="other pixels of a PNG than Pillow"):
+        checked(exact)
+    jpeg = lambda data: real(data) if data[:4] == b"\x89PNG" else real(data)[..., ::-1]  # noqa: E731
+    monkeypatch.setattr(through_bytes, "decode", jpeg)
+    with pytest.raises(Failure, match=r"other pixels of a JPEG than Pillow \(off by"):
+        checked(exact)
+
+
+def test_a_label_png_that_is_off_by_one(exact, monkeypatch):
+    monkeypatch.setattr(through_bytes, "encode_png", lambda labels: encode_png(labels + 1))
+    with pytest.raises(Failure, match="holds other labels than the engine gave"):
+        checked(exact)

@@ -1,0 +1,63 @@
+"""A golden frame as a client sends it, through the code that serves: file in, label PNG out.
+
+What the decoder and the encoder do is held against Pillow, which has no part in serving.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from export.bundle.golden import Golden, png
+from roadshift import Failure
+from serve.media.codec import decode, encode_png
+from serve.runtime.engine import Engine
+
+JPEG_LEVELS = 2.0
+"""In levels of 255, the mean: decoders may round otherwise, and swap nothing."""
+
+
+def check_bytes(engine: Engine) -> float:
+    """The share (0..1) of equal labels of the first golden frame, from PNG bytes to PNG bytes.
+
+    Raises Failure where a PNG or a JPEG is decoded otherwise than by Pillow, the labels are not
+    those in the PNG that is answered, or too few of them are torch's.
+    """
+    golden = engine.bundle.golden()[0]
+    decoded = decode(png(golden.image))
+    if not np.array_equal(decoded, golden.image):
+        raise Failure("the decoder makes other pixels of a PNG than Pillow: nothing it reads is so")
+    _check_jpeg(golden)
+    labels = engine.segment(decoded[None]).labels[0]
+    answered = _pixels(encode_png(labels), "L")
+    if not np.array_equal(answered, labels):
+        raise Failure("the label PNG that is answered holds other labels than the engine gave")
+    share = float(np.mean(answered == golden.labels))
+    least = engine.bundle.min_agreement(engine.precision)
+    if share < least:
+        raise Failure(
+            f"from PNG to PNG {share:.4%} of a golden frame's labels come out in "
+            f"{engine.precision}; wanted {least:.4%}"
+        )
+    return share
+
+
+def _check_jpeg(golden: Golden) -> None:
+    file = io.BytesIO()
+    Image.fromarray(golden.image).save(file, format="JPEG", quality=95)
+    data = file.getvalue()
+    found, wanted = decode(data), _pixels(data, "RGB")
+    off = np.abs(found.astype(np.int16) - wanted).mean() if found.shape == wanted.shape else np.inf
+    if not off <= JPEG_LEVELS:
+        raise Failure(
+            f"the decoder makes other pixels of a JPEG than Pillow (off by {off:.1f} of 255 on "
+            "average): its channels are swapped, or it is broken; install another OpenCV"
+        )
+
+
+def _pixels(data: bytes, mode: str) -> NDArray[np.uint8]:
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert(mode))
