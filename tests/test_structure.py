@@ -34,7 +34,7 @@ ORDER = {
     ],
     "serve": [
         "cli",
-        "http",
+        "http library",
         "device_check protocol",
         "media models",
         "runtime",
