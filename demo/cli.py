@@ -7,8 +7,11 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
+from typing import Annotated
 
-from export.bundle import RECONSTRUCTOR, read_bundle
+from cyclopts import Parameter
+
+from export.bundle import RECONSTRUCTOR, Trust, read_bundle
 from export.bundle.graphs import Precision
 from serve.http.listening_socket import LOOPBACK, listen
 from serve.runtime.engine import Engine
@@ -22,7 +25,7 @@ def demo(
     host: str = "127.0.0.1",
     port: int = 7860,
     precision: Precision = "fp32",
-    digest: str = "",
+    trust: Annotated[Trust, Parameter(name="*")] = Trust(),
 ) -> None:
     """Show a bundle in the browser: upload a street image, see its classes.
 
@@ -38,10 +41,8 @@ def demo(
         Port to listen on; 0 takes any free one.
     precision
         Which of the bundle's segmentors to show.
-    digest
-        Take only the bundle of that digest, which export printed; "": any.
     """
-    opened = read_bundle(bundle, digest)
+    opened = read_bundle(bundle, trust)
     with listen(host, port) as listener, _scratch() as scratch:
         # Read at import: neither library reports its use, and uploads go where they are deleted.
         os.environ.update(

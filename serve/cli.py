@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from export.bundle import PRECISIONS, read_bundle
+from export.bundle import PRECISIONS, Trust, read_bundle
 from export.bundle.graphs import Precision
 from roadshift import unknown
 from serve.limits import Limits
@@ -39,7 +39,7 @@ def segment(
     *,
     out: Path,
     overwrite: bool = False,
-    digest: str = "",
+    trust: Annotated[Trust, Flat] = Trust(),
     device: Annotated[DeviceOptions, Flat] = DeviceOptions(),
 ) -> None:
     """Segment an image, all images of a folder, or a video.
@@ -54,13 +54,11 @@ def segment(
         The folder for NAME.labels.png and NAME.overlay.jpg; for a video a folder or a .mp4 file.
     overwrite
         Make answers again that are newer than their input and the bundle.
-    digest
-        Take only the bundle of that digest, which export printed; "": any.
     """
     from serve.media.segment_files import segment as to_files  # noqa: PLC0415
     from serve.runtime.engine import Engine  # noqa: PLC0415 - --help answers without loading these
 
-    engine = Engine(read_bundle(bundle, digest), **asdict(device))
+    engine = Engine(read_bundle(bundle, trust), **asdict(device))
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(TextColumn("segmenting"), *columns, transient=True) as bar:
         task = bar.add_task("", total=None)
@@ -83,7 +81,7 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
-    digest: str = "",
+    trust: Annotated[Trust, Flat] = Trust(),
     device: Annotated[DeviceOptions, Flat] = DeviceOptions(),
     limits: Annotated[Limits, Flat] = Limits(),
 ) -> None:
@@ -97,8 +95,6 @@ def serve(
         The address to listen on; 0.0.0.0 lets other machines in, without any password.
     port
         The port to listen on; 0 takes a free one, which is printed.
-    digest
-        Take only the bundle of that digest, which export printed; "": any.
     """
     from serve.http.listening_socket import listen  # noqa: PLC0415
     from serve.http.server import Server  # noqa: PLC0415
@@ -106,7 +102,7 @@ def serve(
     from serve.runtime.image_graphs import image_graphs_of  # noqa: PLC0415 - --help answers without loading these
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
-    read = read_bundle(bundle, digest)
+    read = read_bundle(bundle, trust)
     engine = Engine(read, **asdict(device))
     drawings = image_graphs_of(read, provider=device.provider, threads=device.threads)
     logging.info("%s, labels by the %s route: %s", engine.precision, engine.route, engine.why)
@@ -125,7 +121,7 @@ def verify(
     precision: str = "all",
     threads: int = 0,
     runs: int = 20,
-    digest: str = "",
+    trust: Annotated[Trust, Flat] = Trust(),
 ) -> None:
     """Check a bundle on this device: its files, its graphs, its golden frames; and time it.
 
@@ -144,15 +140,13 @@ def verify(
         CPU threads for one call; 0: one a core.
     runs
         How often a frame is timed in each precision.
-    digest
-        Take only the bundle of that digest, which export printed; "": any.
     """
     from serve.device_check.verify import check_device  # noqa: PLC0415 - --help answers without loading these
 
     asked = [] if precision == "all" else [name.strip() for name in precision.split(",")]
     if strange := [name for name in asked if name not in PRECISIONS]:
         raise unknown("precision", strange[0], (*PRECISIONS, "all"))
-    read = read_bundle(bundle, digest)
+    read = read_bundle(bundle, trust)
     report = check_device(
         read, provider=provider, precisions=asked or read.precisions, threads=threads, runs=runs
     )

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from export.bundle import read_bundle
+from export.bundle import ANY, Trust, read_bundle
 from export.bundle.graphs import Precision
 from roadshift import UserError
 from serve.limits import Limits
@@ -59,17 +59,17 @@ def open_bundle(
     provider: Literal["cpu", "cuda", "tensorrt"] = "cpu",
     precision: Precision = "fp32",
     threads: int = 0,
-    digest: str = "",
+    trust: Trust = ANY,
     max_pixels: int = Limits.pixels,
 ) -> OpenBundle:
     """The bundle in that folder, its files compared with their hashes and its golden frames tried.
 
-    `threads` are CPU threads of one call (0: one a core); `digest` is what export printed, for a
-    bundle that nobody may have changed; images given as bytes have at most `max_pixels`. Raises
+    `threads` are CPU threads of one call (0: one a core); `trust` is what the bundle must
+    prove (its digest, a signature); images given as bytes have at most `max_pixels`. Raises
     UserError for a folder that is no whole bundle or a precision that it lacks, Failure when the
     provider does not start or a golden frame does not come out as it should.
     """
-    bundle = read_bundle(Path(folder), digest)
+    bundle = read_bundle(Path(folder), trust)
     engine = Engine(bundle, provider=provider, precision=precision, threads=threads)
     engine.check_golden()
     return OpenBundle(engine, max_pixels)

@@ -32,6 +32,7 @@ from export.bundle.golden import (
 )
 from export.bundle.graphs import GraphSpec, drawing_graphs, segmentor_file
 from export.bundle.manifest import MANIFEST, RIGHT, plain, read_manifest
+from export.bundle.trust import ANY, Trust
 from roadshift import UserError
 
 
@@ -120,20 +121,16 @@ class Bundle:
         ]
 
 
-def read_bundle(folder: Path, digest: str = "") -> Bundle:
+def read_bundle(folder: Path, trust: Trust = ANY) -> Bundle:
     """The bundle in `folder`, every file compared with its hash.
 
-    With a `digest`, as export printed it, nothing in the bundle can have been changed, the manifest
-    included. Raises UserError: no bundle there, a newer format, another digest, or a damaged,
-    missing or changed file.
+    With a digest or a key in `trust` nothing in the bundle can have been changed, the manifest
+    included. Raises UserError: no bundle there, a newer format, one that is not to be trusted, or a
+    damaged, missing or changed file.
     """
     values = read_manifest(folder)
     bundle = bundle_of(folder, values)
-    if digest and digest.lower() != bundle.digest:
-        raise UserError(
-            f"bundle {folder} has the digest {bundle.digest}, wanted {digest}: it is another "
-            "bundle, or was changed; copy the one that was exported, or give its digest"
-        )
+    trust.check(folder, bundle.digest)
     for name, wanted in bundle.files.items():
         path = folder / name
         if not path.is_file():

@@ -18,6 +18,7 @@ from export.bundle.golden import (
 )
 from export.bundle.manifest import MANIFEST, read_manifest, sealed
 from export.bundle.replace_folder import replace_folder
+from export.bundle.trust import SIGNATURE
 from roadshift import Failure, UserError
 
 
@@ -66,7 +67,7 @@ def check_destination(folder: Path) -> None:
         raise UserError(f"{folder} is a file, and a bundle is a folder: name another one")
     found = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()}
     try:
-        listed = {MANIFEST, *bundle_of(folder, read_manifest(folder)).files}
+        listed = {MANIFEST, SIGNATURE, *bundle_of(folder, read_manifest(folder)).files}
     except UserError:
         listed = set[str]()
     if strange := sorted(found - listed):

@@ -12,9 +12,10 @@ from rich.table import Table
 
 from adapt.checkpoint import read
 from adapt.run import parse_size
-from export.bundle import Bundle, check_destination
+from export.bundle import SIGNATURE, Bundle, check_destination
 from export.bundle.graphs import drawing_graphs
 from export.bundle.reproduction import EVIDENCE
+from export.bundle.trust import signer
 from export.cli.precision_options import Lower
 from export.frames import frames_with_labels, frames_without_labels
 from export.make import make_bundle
@@ -38,6 +39,7 @@ def export(
     which: Annotated[Literal["last", "best"], Parameter(name="--checkpoint")] = "last",
     lower: Annotated[Lower, Flat] = Lower(),
     triton: Path | None = None,
+    sign: Path | None = None,
 ) -> None:
     """Make a verified bundle of a trained run.
 
@@ -57,6 +59,8 @@ def export(
         how many of them, evenly spread
     which
         last (the headline), or best (selected on target labels)
+    sign
+        an Ed25519 private key (PEM) to sign the bundle's digest with
     triton
         also a model repository for Triton, in the lowest precision
     """
@@ -67,6 +71,7 @@ def export(
         raise UserError(f"--count is {count}; the graph must be compared on one frame at least")
     precisions = lower.precisions()
     check_destination(out)
+    signed = signer(sign) if sign else None  # a key that is none should say so now
     saved = read(run, which)
     spec = frames or saved.info.target
     chosen = (
@@ -99,6 +104,9 @@ def export(
         names = write_repository(bundle, triton, precision=bundle.precisions[-1])
         console.print(f"Triton repository written: {triton} ({', '.join(names)})", markup=False)
     console.print(f"{_equal(bundle)} bundle written: {bundle.folder}", markup=False)
+    if signed is not None:
+        with replacing(bundle.folder / SIGNATURE) as part:
+            part.write_bytes(signed(bundle.digest))
     console.print(f"its digest, for --digest: {bundle.digest}", markup=False, soft_wrap=True)
 
 

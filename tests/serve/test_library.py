@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from export.bundle import Golden
+from export.bundle import Golden, Trust
 from roadshift import Failure, UserError
 from serve.library import open_bundle
 from serve.media.codec import encode_png
@@ -47,7 +47,7 @@ def test_what_is_no_image(tiny, image, message) -> None:
 
 def test_a_bundle_that_is_not_what_it_was(tiny, tmp_path, kit) -> None:
     with pytest.raises(UserError, match="wanted abc: it is another bundle"):
-        open_bundle(tiny.folder, digest="abc")
+        open_bundle(tiny.folder, trust=Trust(digest="abc"))
     image = kit.random_image(0)
     wrong = kit.make_bundle(tmp_path / "b", golden=[Golden(image, 3 - kit.true_labels(image))])
     with pytest.raises(Failure, match="of a golden frame's labels"):

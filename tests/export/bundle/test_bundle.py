@@ -17,6 +17,7 @@ from export.bundle import (
     TRANSLATOR,
     Bundle,
     Golden,
+    Trust,
     check_destination,
     read_bundle,
     write_bundle,
@@ -161,11 +162,11 @@ def test_another_format(folder: Path) -> None:
 def test_what_is_put_right_has_another_digest(folder: Path) -> None:
     digest = read_bundle(folder).digest
     assert digest == write(folder).digest
-    assert read_bundle(folder, digest.upper()).digest == digest
+    assert read_bundle(folder, Trust(digest=digest.upper())).digest == digest
     rewrite(folder, classes=["sky", "road"])
     assert read_bundle(folder).classes == ("sky", "road")
     with pytest.raises(UserError, match=rf"has the digest \w+, wanted {digest}: it is another"):
-        read_bundle(folder, digest)
+        read_bundle(folder, Trust(digest=digest))
 
 
 def test_a_changed_manifest(folder: Path) -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.hazmat.primitives import serialization as pem
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from export.bundle import read_bundle
+from export.bundle import Trust, read_bundle
 from export.cli import export as cli
 from roadshift import UserError
 
@@ -22,8 +24,15 @@ def run(tiny, tmp_path, monkeypatch):
 
 def test_a_run_becomes_a_bundle(run, tmp_path, capsys) -> None:
     folder, asked = run
-    cli.export(folder, out=tmp_path / "b", size="64x128", data="toytown:camera#val", count=1)
-    bundle = read_bundle(tmp_path / "b")
+    key, plain = Ed25519PrivateKey.generate(), pem.NoEncryption()
+    (tmp_path / "key").write_bytes(
+        key.private_bytes(pem.Encoding.PEM, pem.PrivateFormat.PKCS8, plain)
+    )
+    form = pem.PublicFormat.SubjectPublicKeyInfo
+    (tmp_path / "pub").write_bytes(key.public_key().public_bytes(pem.Encoding.PEM, form))
+    out, data = tmp_path / "b", "toytown:camera#val"
+    cli.export(folder, out=out, size="64x128", data=data, count=1, sign=tmp_path / "key")
+    bundle = read_bundle(tmp_path / "b", Trust(verify_key=tmp_path / "pub"))
     assert asked == [(folder, "last")]
     assert (bundle.size, bundle.checks["precisions"]["fp32"]["frames"]) == (
         (64, 128),
@@ -33,6 +42,8 @@ def test_a_run_becomes_a_bundle(run, tmp_path, capsys) -> None:
     assert "64x128" in shown
     assert "+0.000" in shown
     assert f"bundle written: {tmp_path / 'b'}" in shown
+    assert f"its digest, for --digest: {bundle.digest}" in shown
+    assert "no evidence for: road" in shown
 
 
 @pytest.mark.parametrize(
