@@ -152,3 +152,10 @@ def verify(
     )
     print(f"the {len(read.files)} files of {read.folder} are those that were checked")
     print(report.text())
+    if "classes" not in read.limits(read.precisions[0]):
+        print(
+            "note: its golden frames know labels alone, of no class by itself (an older format): "
+            "export the run again to have classes, confidence and logits checked"
+        )
+    if missing := read.checks.get("no_evidence"):
+        print(f"note: no evidence for {', '.join(missing)}: the golden frames hardly show them")

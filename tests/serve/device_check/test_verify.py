@@ -81,6 +81,18 @@ def test_only_the_bundle_of_that_digest(exact, ends):
     assert f"has the digest {exact.digest}, wanted 000" in errors
 
 
+def test_what_a_bundle_of_an_older_format_lacks_is_said(exact, tmp_path, ends):
+    assert "its golden frames know labels alone" in ends(exact.folder)[1]
+    checks = {
+        **exact.checks,
+        "precisions": {"fp32": {"min_agreement": 0.9, "classes": {}}},
+        "no_evidence": ["bus", "train"],
+    }
+    said = ends(changed(exact, tmp_path, checks=checks).folder)[1]
+    assert "labels alone" not in said
+    assert "note: no evidence for bus, train" in said
+
+
 def test_the_report_as_json(exact):
     report = checked(exact)
     values = json.loads(json.dumps(report.values()))
