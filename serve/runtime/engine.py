@@ -87,7 +87,7 @@ class Engine(Graph):
         return self.reproduce().agreement
 
     def reproduce(self, *, outputs: bool = False) -> Reproduction:
-        """How well the golden frames come out: frames of one size as a batch, the first also alone.
+        """How well the golden frames come out: in batches of two, and the first also alone.
 
         With `outputs` confidence and logits are compared too, which the graph gives. Raises Failure
         for a frame, a class or an output that is not as the manifest promises.
@@ -116,16 +116,15 @@ class Engine(Graph):
         return result
 
     def _labels_of(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
-        """Labels of each image; those of one size in one call where the graph takes several."""
-        together: dict[tuple[int, ...], list[int]] = {}
-        for i, image in enumerate(images):
-            key = (*image.shape, i) if self.inputs[0].shape[0] == 1 else image.shape
-            together.setdefault(key, []).append(i)
-        found: dict[int, NDArray[np.uint8]] = {}
-        for group in together.values():
-            labels = self.segment(np.stack([images[i] for i in group])).labels
-            found |= dict(zip(group, labels, strict=True))
-        return [found[i] for i in range(len(images))]
+        """Labels of each image; two of one size that follow each other in one call, where the graph
+        takes several."""
+        found: list[NDArray[np.uint8]] = []
+        while len(found) < len(images):
+            pair = images[len(found) : len(found) + 2]
+            if self.inputs[0].shape[0] == 1 or pair[0].shape != pair[-1].shape:
+                pair = pair[:1]
+            found += list(self.segment(np.stack(pair)).labels)
+        return found
 
     def _other_outputs(self, image: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any]]:
         answer = super().run(image[None], ["confidence", "logits"])
