@@ -244,15 +244,14 @@ def table(name: str, pair: Pair, steps: int, found: dict[str, dict[int, Result]]
     """IoU per class and mIoU in percent, mean ± deviation over seeds; then the curves."""
     first = next(iter(next(iter(found.values())).values())).evaluation
     classes = list(first["iou"])
-    base, best = (mean_of(found.get(row, {})) for row in ("source_only", "oracle"))
     lines = [
         f"# {name}: {pair.source.train} -> {pair.target.train}, scored on {pair.target.val}",
         "",
         f"LR-ASPP MobileNetV2, target images of {pair.target.size}, crops of {pair.crop},",
         f"`{pair.options}`, {steps} steps of 4 images a city, stages counted.",
         f"IoU in percent of the last checkpoint, labels at full size, on {first['images']} images.",
-        "Gap: share of the way from source_only to the oracle. Minutes: training, one thread of a",
-        f"machine that did other work as well. Made by `python bench/adaptation.py {name}`.",
+        "Gap: share of the way from source_only to the oracle of the same seeds. Minutes: of a",
+        f"thread that trains, beside other work. Made by `python bench/adaptation.py {name}`.",
         "",
         "| | seeds | mIoU | gap | minutes | " + " | ".join(classes) + " |",
         "|---" * (len(classes) + 5) + "|",
@@ -260,10 +259,8 @@ def table(name: str, pair: Pair, steps: int, found: dict[str, dict[int, Result]]
     for title, runs in found.items():
         results = list(runs.values())
         mious = [r.evaluation["miou"] for r in results]
-        closed = 100 * (statistics.mean(mious) - base) / (best - base) if best > base else None
-        gap = "" if closed is None else f"{closed:.0f} %"
         minutes = statistics.mean(r.seconds for r in results) / 60
-        cells = [", ".join(map(str, runs)), spread(mious), gap, f"{minutes:.0f}"]
+        cells = [", ".join(map(str, runs)), spread(mious), gap(title, found), f"{minutes:.0f}"]
         cells += [spread([r.evaluation["iou"][c] for r in results]) for c in classes]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     lines += ["", "mIoU along the way, mean over seeds, after shares of a row's own steps:", ""]
@@ -278,9 +275,14 @@ def table(name: str, pair: Pair, steps: int, found: dict[str, dict[int, Result]]
     return "\n".join(lines) + "\n"
 
 
-def mean_of(runs: dict[int, Result]) -> float:
-    """mIoU over seeds; nan where there is no run, so that no gap is told."""
-    return statistics.mean(r.evaluation["miou"] for r in runs.values()) if runs else float("nan")
+def gap(title: str, found: dict[str, dict[int, Result]]) -> str:
+    """The share that a row closes, over the seeds that source_only and the oracle have as well."""
+    three = [found.get(name, {}) for name in (title, "source_only", "oracle")]
+    seeds = set(three[0]) & set(three[1]) & set(three[2])
+    if not seeds:
+        return ""
+    row, base, best = (sum(runs[s].evaluation["miou"] for s in seeds) for runs in three)
+    return f"{100 * (row - base) / (best - base):.0f} %" if best > base else ""
 
 
 def spread(values: Sequence[Any]) -> str:
