@@ -99,6 +99,7 @@ ROWS = {
     "self_training joint norm": Row("self_training", f"{SELF} --target-norm joint"),
     "self_training separate norm": Row("self_training", f"{SELF} --target-norm separate"),
     "self_training share labels": Row("self_training", f"{SELF} --labels share"),
+    "self_training low floor": Row("self_training", f"{SELF} --floor 0.3"),
     "self_training half warm-up": Row("self_training", SELF.replace("quarter", "half")),
     "self_training and masks": Row("self_training", f"{SELF} --w-mask 1"),
     "self_training and rare classes": Row("self_training", f"{SELF} --sample-rare"),

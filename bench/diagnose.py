@@ -4,7 +4,8 @@
 
 Prints each class's share of the labelled pixels of every fifth image (target labels are read to
 explain a result, after training), and each run's mIoU with its batch-norm statistics moved towards
-those of 120 target images by several shares of the way (1: AdaBN, Li et al., 2017).
+those of 120 target images by several shares of the way (1: AdaBN, Li et al., 2017). Before that,
+how sure each run is of what it predicts there: what a threshold would keep of a class.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import nn
 
 from adapt import checkpoint
 from adapt.data.datasets import labelled, unlabelled
-from adapt.evaluation.evaluate import Views, evaluate, logits_of
+from adapt.evaluation.evaluate import Views, evaluate, evaluating, logits_of
 from adapt.networks import Segmentor
 
 
@@ -44,6 +45,26 @@ def adapt_batch_norm(segmentor: Segmentor, target: str, work: tuple[int, int] | 
         for rows in chosen:
             batch = np.stack([images.image(int(i)) for i in rows])
             logits_of(segmentor, torch.from_numpy(batch), work)
+
+
+def sureness(segmentor: Segmentor, target: str, work: tuple[int, int] | None) -> list[str]:
+    """By class, of 120 target images: percent predicted, median confidence, percent above 0.7."""
+    images, bins = unlabelled(target), 100
+    classes = len(logits_of(segmentor, torch.from_numpy(images.image(0))[None], work)[0])
+    counts = torch.zeros(classes, bins)
+    with evaluating(segmentor):
+        for i in np.linspace(0, len(images) - 1, 120).astype(int).tolist():
+            x = torch.from_numpy(images.image(i))[None]
+            p, y = logits_of(segmentor, x, work).softmax(1).max(1)
+            place = (y * bins + (p * bins).long().clamp(max=bins - 1)).flatten()
+            counts += torch.bincount(place, minlength=counts.numel()).view_as(counts)
+    told: list[str] = []
+    for row in counts:
+        total = float(row.sum())
+        median = float((row.cumsum(0) < total / 2).sum()) / bins
+        above = 100 * float(row[int(0.7 * bins) :].sum()) / max(total, 1)
+        told.append(f"{100 * total / float(counts.sum()):.1f} / {median:.2f} / {above:.0f}")
+    return told
 
 
 def norms(segmentor: Segmentor) -> list[nn.BatchNorm2d]:
@@ -84,6 +105,8 @@ def main() -> None:
     for run in asked.runs:
         segmentor, info, _ = checkpoint.read(run)
         data, views = labelled(asked.scored_on).with_classes(classes), Views(size=info.work_size)
+        told = zip(classes, sureness(segmentor, asked.target, info.work_size), strict=True)
+        print(f"{run}: predicted %, median confidence, % above 0.7: {dict(told)}", flush=True)
         own = statistics(segmentor)
         adapt_batch_norm(segmentor, asked.target, info.work_size)
         of_target = statistics(segmentor)
