@@ -36,9 +36,9 @@ def golden_frames(
 ) -> list[Golden]:
     """Some of the frames (of `size`, else of their own) with what the network made of them.
 
-    At least three where there are as many, and so many more that every class occurs in them that
-    occurs in the frames at all; the first once more at the `other` size. Raises UserError where all
-    frames show nothing.
+    At least three where there are as many that show something, and so many more that every class
+    occurs in them that occurs in the frames at all; the first once more at the `other` size. Raises
+    UserError where all frames show nothing.
     """
     counts = np.zeros((frames.count, len(subject.classes)), np.int64)
     blank = np.zeros(frames.count, bool)
@@ -53,8 +53,8 @@ def golden_frames(
             f"the frames of {frames.spec} show nothing (all of one colour): they are no evidence; "
             "give --frames or --data with real ones"
         )
-    counts[blank] = 0
-    chosen = [frames.read(i) for i in covering(counts)]
+    seen = np.flatnonzero(~blank)
+    chosen = [frames.read(int(seen[i])) for i in covering(counts[seen])]
     wanted = [frame.resized(size or frame.size).image for frame in chosen]
     if other is not None:
         wanted.append(chosen[0].resized(other).image)

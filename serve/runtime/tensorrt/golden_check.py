@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.bundle import Bundle, Golden
-from export.bundle.graphs import GRAPHS
+from export.bundle.graphs import GRAPHS, GraphSpec
 from export.bundle.reproduction import Found, Reproduction, reproduction
 from roadshift import Failure, hxw
 from serve.runtime.psnr import psnr
@@ -85,11 +85,11 @@ def verify(
         came_out.append(Found(found))
         against.add(pair.by)
     if worst < least:
-        raise Failure(_refusal(bundle, graph, precision, worst, least))
+        raise _refusal(bundle, precision, _too_far(spec, worst, least))
     if not spec.draws:
         result = reproduction(golden, came_out, bundle.classes)
         if wrong := result.reasons(_with_evidence(bundle.limits(precision), result)):
-            raise Failure(f"the plan of bundle {bundle.name} in {precision} gives {wrong[0]}")
+            raise _refusal(bundle, precision, wrong[0])
     return {
         "measure": spec.measure,
         "worst": worst if np.isfinite(worst) else None,
@@ -131,14 +131,14 @@ def _agreement(found: Pixels, wanted: Pixels) -> float:
     return float(np.mean(found == wanted))
 
 
-def _refusal(bundle: Bundle, graph: str, precision: str, worst: float, least: float) -> str:
-    found, wanted = (
-        (f"a golden image to {worst:.1f} dB", f"{least:g} dB")
-        if GRAPHS[graph].draws
-        else (f"{worst:.4%} of a golden frame's labels", f"{least:.4%}")
-    )
-    return (
-        f"the plan of bundle {bundle.name} in {precision} gives {found} on this device, wanted "
-        f"{wanted}: it is not the model that was verified; try another --precision, or another "
-        "version of TensorRT"
+def _too_far(spec: GraphSpec, worst: float, least: float) -> str:
+    if spec.draws:
+        return f"a golden image to {worst:.1f} dB on this device, wanted {least:g} dB"
+    return f"{worst:.4%} of a golden frame's labels on this device, wanted {least:.4%}"
+
+
+def _refusal(bundle: Bundle, precision: str, found: str) -> Failure:
+    return Failure(
+        f"the plan of bundle {bundle.name} in {precision} gives {found}: it is not the model that "
+        "was verified; try another --precision, or another version of TensorRT"
     )

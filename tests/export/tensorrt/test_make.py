@@ -4,6 +4,7 @@ import json
 import logging
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -132,6 +133,20 @@ def test_the_worst_frame_counts(tmp_path, device, monkeypatch):
     monkeypatch.setattr("serve.runtime.tensorrt.golden_check._agreement", lambda *_: next(shares))
     with pytest.raises(Failure, match=r"gives 50\.0000% of a golden frame's labels"):
         make_plan(bundle, wish(), tmp_path / "out", nothing)
+
+
+def test_a_class_that_a_plan_never_gives(tmp_path, device, monkeypatch):
+    monkeypatch.setattr("export.bundle.reproduction.EVIDENCE", 1)
+    made = make_bundle(tmp_path / "b")
+    labels = made.golden()[0].labels
+    rare = min(np.unique(labels).tolist(), key=lambda c: int((labels == c).sum()))
+    name, limit = made.classes[rare], {"pixels": int((labels == rare).sum()), "min_agreement": 0.9}
+    checks = {"min_agreement": 0.0, "classes": {name: limit, "nowhere": limit}}
+    more = {**made.checks, "precisions": dict.fromkeys(made.precisions, checks)}
+    another = np.where(labels == rare, (rare + 1) % 3, labels).astype(np.uint8)
+    monkeypatch.setattr(Plan, "run", lambda *_: {"labels": another[None]})
+    with pytest.raises(Failure, match=rf"gives 0\.00% of the {name} .* not the model that was ver"):
+        make_plan(replace(made, checks=more), wish(), tmp_path / "out", nothing)
 
 
 def test_labels_are_not_mixed_when_they_are_resized(bundle):

@@ -224,8 +224,8 @@ def test_frames_that_show_nothing_are_no_evidence(tiny, level) -> None:
     with pytest.raises(UserError, match=r"folder:dark show nothing .*: they are no evidence"):
         golden_frames(tiny.subject(tiny.Centres()), frames, None)
     one = Frames("folder:dark", 3, lambda i: tiny.frames().read(0) if i == 1 else blank, False)
-    first = golden_frames(tiny.subject(tiny.Centres()), one, None)[0]
-    assert first.image.std() > 10
+    (golden,) = golden_frames(tiny.subject(tiny.Centres()), one, None)
+    assert golden.image.std() > 10
 
 
 def test_one_frame_is_enough(tiny, centres) -> None:
