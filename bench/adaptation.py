@@ -7,7 +7,8 @@
 The budget is --steps gradient steps of four source images for every row (and four target images, of
 those that look at the target); the stages of ldr count. Every cell is a run of the command line,
 whose networks of every eighth of the steps are kept and scored: the headline is the last one's
-score, on frames that no run has trained on. Finished runs are kept in --out and not repeated.
+score, on frames that no run has trained on. Finished runs are kept in --out and not repeated, and
+what was measured in bench/results/PAIR.json, to which later calls add rows, on any machine.
 Writes bench/results/PAIR.md.
 """
 
@@ -99,7 +100,8 @@ ROWS = {
     "self_training joint norm": Row("self_training", f"{SELF} --target-norm joint"),
     "self_training separate norm": Row("self_training", f"{SELF} --target-norm separate"),
     "self_training share labels": Row("self_training", f"{SELF} --labels share"),
-    "self_training low floor": Row("self_training", f"{SELF} --floor 0.3"),
+    "self_training low floor": Row("self_training", f"{SELF} --floor 0.3 --floor-things 0.3"),
+    "self_training low floor of things": Row("self_training", f"{SELF} --floor-things 0.3"),
     "self_training half warm-up": Row("self_training", SELF.replace("quarter", "half")),
     "self_training and masks": Row("self_training", f"{SELF} --w-mask 1"),
     "self_training and rare classes": Row("self_training", f"{SELF} --sample-rare"),
@@ -123,7 +125,9 @@ ROWS = {
 class Result(NamedTuple):
     """The last evaluation of a run, seconds of training in all stages, mIoU along the way."""
 
-    evaluation: dict[str, Any]
+    miou: float
+    iou: dict[str, float | None]
+    images: int
     seconds: float
     curve: list[float]
 
@@ -151,20 +155,44 @@ def main() -> None:
         for title in filter(None, asked.rows.split(",")):
             out = runs / str(seed) / file_name(title)
             result = trained(pair, ROWS[title], out, seed, asked.steps, asked.data)
-            print(f"seed {seed}, {title}: {result.evaluation['miou']:.1f}", flush=True)
-    text = table(name, pair, asked.steps, finished(runs))
-    (HERE / "results" / f"{name}.md").write_text(text)
+            print(f"seed {seed}, {title}: {result.miou:.1f}", flush=True)
+    results = HERE / "results" / f"{name}.json"
+    found = finished(runs, measured(results))
+    write_measured(results, found)
+    text = table(name, pair, asked.steps, found)
+    results.with_suffix(".md").write_text(text)
     print(text)
 
 
-def finished(runs: Path) -> dict[str, dict[int, Result]]:
-    """Every row's results by seed, also those of other calls."""
+def finished(runs: Path, before: dict[str, dict[int, Result]]) -> dict[str, dict[int, Result]]:
+    """Results by row and seed: those of `before`, and over them all runs that lie here."""
     found: dict[str, dict[int, Result]] = {}
     for title in ROWS:
-        for out in sorted(runs.glob(f"*/{file_name(title)}")):
+        of_row = dict(before.get(title, {}))
+        for out in runs.glob(f"*/{file_name(title)}"):
             if (out / "scored" / "last.json").is_file():
-                found.setdefault(title, {})[int(out.parent.name)] = result_of(out)
+                of_row[int(out.parent.name)] = result_of(out)
+        if of_row:
+            found[title] = dict(sorted(of_row.items()))
     return found
+
+
+def measured(path: Path) -> dict[str, dict[int, Result]]:
+    """What earlier calls wrote, by row and seed."""
+    rows = json.loads(path.read_text()) if path.is_file() else {}
+    return {
+        title: {int(seed): Result(**result) for seed, result in seeds.items()}
+        for title, seeds in rows.items()
+    }
+
+
+def write_measured(path: Path, found: dict[str, dict[int, Result]]) -> None:
+    """Keep what was measured, for the rows that are still to come."""
+    rows = {
+        title: {seed: result._asdict() for seed, result in seeds.items()}
+        for title, seeds in found.items()
+    }
+    path.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 def shrunk(pair: Pair, by: int) -> Pair:
@@ -228,7 +256,8 @@ def result_of(out: Path) -> Result:
     curve = [json.loads(scored(out, str(step)).read_text())["miou"] for step in kept_steps(out)]
     logs = [path.read_text().splitlines()[-1] for path in out.rglob("metrics.jsonl")]
     seconds = sum(json.loads(last)["seconds"] for last in logs)
-    return Result(json.loads(scored(out, "last").read_text()), seconds, curve)
+    last = json.loads(scored(out, "last").read_text())
+    return Result(last["miou"], last["iou"], last["images"], seconds, curve)
 
 
 def roadshift(*arguments: str) -> None:
@@ -243,14 +272,14 @@ def file_name(title: str) -> str:
 
 def table(name: str, pair: Pair, steps: int, found: dict[str, dict[int, Result]]) -> str:
     """IoU per class and mIoU in percent, mean ± deviation over seeds; then the curves."""
-    first = next(iter(next(iter(found.values())).values())).evaluation
-    classes = list(first["iou"])
+    first = next(iter(next(iter(found.values())).values()))
+    classes = list(first.iou)
     lines = [
         f"# {name}: {pair.source.train} -> {pair.target.train}, scored on {pair.target.val}",
         "",
         f"LR-ASPP MobileNetV2, target images of {pair.target.size}, crops of {pair.crop},",
         f"`{pair.options}`, {steps} steps of 4 images a city, stages counted.",
-        f"IoU in percent of the last checkpoint, labels at full size, on {first['images']} images.",
+        f"IoU in percent of the last checkpoint, labels at full size, on {first.images} images.",
         "Gap: share of the way from source_only to the oracle of the same seeds. Minutes: of a",
         f"thread that trains, beside other work. Made by `python bench/adaptation.py {name}`.",
         "",
@@ -259,10 +288,10 @@ def table(name: str, pair: Pair, steps: int, found: dict[str, dict[int, Result]]
     ]
     for title, runs in found.items():
         results = list(runs.values())
-        mious = [r.evaluation["miou"] for r in results]
+        mious = [r.miou for r in results]
         minutes = statistics.mean(r.seconds for r in results) / 60
         cells = [", ".join(map(str, runs)), spread(mious), gap(title, found), f"{minutes:.0f}"]
-        cells += [spread([r.evaluation["iou"][c] for r in results]) for c in classes]
+        cells += [spread([r.iou[c] for r in results]) for c in classes]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     lines += ["", "mIoU along the way, mean over seeds, after shares of a row's own steps:", ""]
     shares = [f"{k}/{POINTS}" for k in range(1, POINTS + 1)]
@@ -282,7 +311,7 @@ def gap(title: str, found: dict[str, dict[int, Result]]) -> str:
     seeds = set(three[0]) & set(three[1]) & set(three[2])
     if not seeds:
         return ""
-    row, base, best = (sum(runs[s].evaluation["miou"] for s in seeds) for runs in three)
+    row, base, best = (sum(runs[s].miou for s in seeds) for runs in three)
     return f"{100 * (row - base) / (best - base):.0f} %" if best > base else ""
 
 

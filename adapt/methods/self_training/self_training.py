@@ -62,6 +62,8 @@ class Config:
     """for share: confidence from which a pixel counts as confident"""
     floor: float = 0.7
     """for balanced: the least confidence that counts, whatever the class's median"""
+    floor_things: float = 0.7
+    """the same for what one can count (persons, cars, signs): small, so much of it is border"""
     mix: bool = True
     """paste half of the classes of a source image on the target's"""
     w_target: float = 1.0
@@ -80,7 +82,7 @@ class Config:
     """the result: the average is steadier than its last step"""
 
     def __post_init__(self) -> None:
-        for name in ("ema", "threshold", "floor", "mask_share"):
+        for name in ("ema", "threshold", "floor", "floor_things", "mask_share"):
             if not 0 <= getattr(self, name) <= 1:
                 flag = name.replace("_", "-")
                 raise UserError(f"--{flag} is {getattr(self, name)}; wanted 0..1")
@@ -100,9 +102,10 @@ class SelfTraining:
         self.config = config
         self.G = build(run.network, len(classes))
         self.teacher = build(run.network, len(classes)).requires_grad_(False)
-        self.balance = Balance(len(classes), config.floor)
-        self.segmentor = self.teacher if config.deploy == "teacher" else self.G
         self.things = torch.tensor([name in THINGS for name in classes])
+        floors = torch.where(self.things, config.floor_things, config.floor)
+        self.balance = Balance(floors)
+        self.segmentor = self.teacher if config.deploy == "teacher" else self.G
         self.imagenet = frozen_backbone(self.G, run.weights) if config.w_features else None
         self.game = Game(G=segmentor_optimizer(self.G, run))
         names = {"teacher": ("student", "segmentor"), "student": ("segmentor", "teacher")}

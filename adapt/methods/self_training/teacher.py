@@ -41,9 +41,9 @@ def share_of_confident(
 class Balance(nn.Module):
     """Thresholds and weights by class, from running counts; a module, so that they are saved.
 
-    A pixel counts if its confidence is at least the median of its class, or `floor` where the
-    median is lower; then by the class's share in the first opinions over its share in what is kept
-    now, between 0.3 and 3: no class can win the target over by being easy.
+    A pixel counts if its confidence is at least the median of its class, or the class's floor where
+    the median is lower; then by the class's share in the first opinions over its share in what is
+    kept now, between 0.3 and 3: no class can win the target over by being easy.
     """
 
     counts: Tensor
@@ -51,9 +51,12 @@ class Balance(nn.Module):
     prior: Tensor
     steps: Tensor
 
-    def __init__(self, classes: int, floor: float) -> None:
+    floors: Tensor
+
+    def __init__(self, floors: Float[Tensor, " c"]) -> None:
         super().__init__()
-        self.floor = floor
+        classes = len(floors)
+        self.register_buffer("floors", floors, persistent=False)
         self.register_buffer("counts", torch.zeros(classes, BINS))
         self.register_buffer("kept", torch.zeros(classes))
         self.register_buffer("prior", torch.zeros(classes))
@@ -78,7 +81,7 @@ class Balance(nn.Module):
         """max(median, floor) by class."""
         below = self.counts.cumsum(1)
         median = (below < below[:, -1:] / 2).sum(1) / BINS
-        return median.clamp(min=self.floor)
+        return median.maximum(self.floors)
 
     def weights(self) -> Float[Tensor, " c"]:
         """By class, 0.3..3."""

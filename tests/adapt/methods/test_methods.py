@@ -38,7 +38,7 @@ def distillation(run: Run) -> distill.Distillation:
 
 def teaching(run: Run, **config: Any) -> self_training.SelfTraining:
     """Student and teacher of four classes, begun alike."""
-    settings = self_training.Config(floor=0.0, **config)
+    settings = self_training.Config(floor=0.0, floor_things=0.0, **config)
     method = self_training.SelfTraining(settings, run, ("road", "building", "sky", "car"))
     method.begin("none")
     return method

@@ -94,7 +94,8 @@ def test_best_on_target_labels_only_behind_its_flag(
 RESUMED = {
     "output_adversary": ["--width-d", "8"],
     "self_training": (
-        "--warm-up 2 --w-mask 1 --mask-block 16 --sample-rare --style statistics --floor 0"
+        "--warm-up 2 --w-mask 1 --mask-block 16 --sample-rare --style statistics --floor 0 "
+        "--floor-things 0"
     ).split(),
 }
 

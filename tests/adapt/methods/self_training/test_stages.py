@@ -14,7 +14,7 @@ from adapt.methods.self_training.stages import RECIPES
 from adapt.networks import build_part
 from adapt.stages.ablation import read_recipe
 
-SMALL = "--weights none --batch 2 --steps 2 --workers 0 --threads 1 --floor 0"
+SMALL = "--weights none --batch 2 --steps 2 --workers 0 --threads 1 --floor 0 --floor-things 0"
 
 
 def code(*words: str) -> int:
@@ -32,7 +32,7 @@ def cities(tiny_source: str, tiny_target: str) -> list[str]:
 @pytest.fixture(scope="module")
 def started(cities: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("started") / "run"
-    small = SMALL.replace("--floor 0", "").split()
+    small = SMALL.replace("--floor 0 --floor-things 0", "").split()
     assert code("adapt", "source_only", *cities, *small, "--out", str(out)) == 0
     return out
 
@@ -70,7 +70,7 @@ def test_labels_of_other_runs_are_made_anew_where_nothing_was_learnt_yet(
 ) -> None:
     """Killed after its labels, a run given other teachers must not learn from the old ones."""
     out, other = tmp_path / "run", tmp_path / "other"
-    small = SMALL.replace("--floor 0", "--seed 5").split()
+    small = SMALL.replace("--floor 0 --floor-things 0", "--seed 5").split()
     assert code("adapt", "source_only", *cities, *small, "--out", str(other)) == 0
     assert learn(cities, out, "--labels", "fixed", "--labels-from", str(started)) == 0
     before = (out / "pseudo_labels" / "made.json").read_text()

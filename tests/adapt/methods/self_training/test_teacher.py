@@ -21,7 +21,7 @@ def test_all_pixels_count_as_the_share_that_is_confident() -> None:
 
 
 def test_a_pixel_counts_from_its_own_class_median_on_but_not_under_the_floor() -> None:
-    balance = Balance(3, floor=0.7)
+    balance = Balance(torch.full((3,), 0.7))
     p = probabilities([[0.95, 0.9, 0.8], [0.6, 0.55, 0.5]], [[0, 0, 0], [1, 1, 1]])
     found = balance(p)
     torch.testing.assert_close(balance.thresholds()[0], torch.tensor(0.9), atol=0.01, rtol=0)
@@ -29,8 +29,15 @@ def test_a_pixel_counts_from_its_own_class_median_on_but_not_under_the_floor() -
     assert (found.w > 0).tolist() == [[[True, True, False], [False, False, False]]]
 
 
+def test_every_class_has_a_floor_of_its_own() -> None:
+    balance = Balance(torch.tensor([0.7, 0.3, 0.3]))
+    p = probabilities([[0.6, 0.6, 0.6], [0.5, 0.4, 0.35]], [[0, 0, 0], [1, 1, 1]])
+    found = balance(p)
+    assert (found.w > 0).tolist() == [[[False, False, False], [True, True, False]]]
+
+
 def test_a_class_that_grows_beyond_its_first_share_counts_less() -> None:
-    balance = Balance(3, floor=0.0)
+    balance = Balance(torch.zeros(3))
     even = probabilities([[0.9, 0.9]] * 2, [[0, 1]] * 2)
     for _ in range(PRIOR_STEPS):
         balance(even)
