@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -33,12 +34,14 @@ class Monitor:
         select: Callable[[], float] | None = None,
         signals: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
-        """`picture` draws what the run can do now, `select` scores it on labelled target images.
+        """`picture` draws what the run can do now.
 
+        `select` scores it on labelled target images or by a label-free signal, the more the better;
         `signals` are what can be told of it without a label (adapt/stages/signals.py).
         """
         self.run, self.picture, self.select, self.signals = run, picture, select, signals
-        self.best, self.most_diverse = -1.0, 0.0
+        self.selected = "select_miou" if run.select_on else f"select_{run.keep_best_by}"
+        self.best, self.most_diverse = -math.inf, 0.0
         self.begun = time.monotonic()
         self.board: SummaryWriter | None = None
         self.progress = Progress(
@@ -67,7 +70,7 @@ class Monitor:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
         spent = max((line.get("seconds", 0.0) for line in kept), default=0.0)
         self.begun = time.monotonic() - spent
-        self.best = max((line.get("select_miou", -1.0) for line in kept), default=-1.0)
+        self.best = max((line.get(self.selected, -math.inf) for line in kept), default=-math.inf)
         self.most_diverse = max((line.get("target_diversity", 0.0) for line in kept), default=0.0)
         self.board = SummaryWriter(str(self.run.out / "tensorboard"), purge_step=step + 1)
         self.progress.add_task("starting", total=self.run.steps, completed=step, speed="")
@@ -92,12 +95,12 @@ class Monitor:
             self._warn_of_collapse(step, logged.get("target_diversity"))
 
     def is_best(self, step: int) -> bool:
-        """Whether this is the best so far on the labelled target images, where there are any."""
+        """Whether this is the best so far by what the run selects on, if it does."""
         if self.select is None:
             return False
-        miou = self.select()
-        self._log(step, {"select_miou": miou})
-        better, self.best = miou > self.best, max(miou, self.best)
+        score = self.select()
+        self._log(step, {self.selected: score})
+        better, self.best = score > self.best, max(score, self.best)
         return better
 
     def _warn_of_collapse(self, step: int, diversity: float | None) -> None:

@@ -21,6 +21,7 @@ LEARNING_FIELDS = frozenset(
 MACHINE_FIELDS = frozenset(
     {"out", "precision", "device", "devices", "threads", "workers", "cache", "compile"}
     | {"log_every", "save_every", "picture_every", "keep_every", "strict"}
+    | {"keep_best_by"}
 )
 """What leaves the result as it is, but for rounding."""
 NEWER_FIELDS = frozenset(
@@ -101,6 +102,8 @@ class Run:
     """stop at files that the scan found bad instead of leaving them out"""
     select_on: str = ""
     """LABELLED target images: also keep the best checkpoint on them (not a fair result)"""
+    keep_best_by: Literal["", "entropy", "diversity", "agreement"] = ""
+    """also keep the checkpoint with the best of this signal, which needs no label (see the docs)"""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "devices", "log_every", "save_every", "picture_every"):
@@ -114,6 +117,11 @@ class Run:
             )
         if self.keep_every < 0:
             raise UserError(f"--keep-every is {self.keep_every}; it must be 0 (none) or more")
+        if self.select_on and self.keep_best_by:
+            raise UserError(
+                f"--select-on and --keep-best-by {self.keep_best_by} both keep best.safetensors: "
+                "give one of them"
+            )
         if self.batch % self.devices:
             raise UserError(
                 f"--batch {self.batch} does not divide among --devices {self.devices}; "

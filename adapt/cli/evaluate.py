@@ -35,7 +35,8 @@ def evaluate(
     data
         labelled images, e.g. cityscapes:PATH#val
     which
-        last (the headline), best (selected on target labels), or a step that --keep-every kept
+        last (the headline), best (of --keep-best-by, or selected on target labels), or a step that
+        --keep-every kept
     size
         HxW the images are resized to for the network; "" for the size of training
     scales

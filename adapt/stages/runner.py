@@ -28,6 +28,7 @@ from adapt.pictures.overlay import Picture
 from adapt.run import Run
 from adapt.stages.claim import claim
 from adapt.stages.made import begin_making, is_made, mark_made
+from adapt.stages.signals import score_by
 from roadshift import UserError, unknown
 
 Settings = Mapping[str, Any]
@@ -174,9 +175,10 @@ class Stages:
             method: Method = stage.make()
             if saved_state.step_of(run.out) == 0:
                 stage.begin(method)
-            select = partial(stage.select, method) if stage.select else None
             picture = partial(stage.picture, method)
             signals = partial(stage.signals, method)
+            by_signal = score_by(run.keep_best_by, signals)
+            select = partial(stage.select, method) if stage.select else by_signal
             monitor = Monitor(run, picture, select, signals) if self.first else None
             fit(method, stage.draws(), run, self.fabric, monitor)
         if self.first:

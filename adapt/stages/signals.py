@@ -6,7 +6,7 @@ None of these says how right it is. A run that collapses shows in them: the dive
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ from adapt.evaluation.evaluate import evaluating, logits_of
 from adapt.networks.segmentor import Segmentor
 
 IMAGES = 8
+BETTER = {"entropy": -1, "diversity": 1, "agreement": 1}
+"""whether more or less of a signal is taken for better by --keep-best-by"""
 
 
 def signals(
@@ -41,6 +43,11 @@ def signals(
         "target_diversity": math.exp(float(_entropy(torch.stack(mean).mean(0), 0))),
     }
     return found | ({"target_agreement": float(np.mean(agreed))} if agreed else {})
+
+
+def score_by(name: str, signals: Callable[[], Mapping[str, float]]) -> Callable[[], float] | None:
+    """What --keep-best-by asks of a checkpoint, the more the better; None where it asks nothing."""
+    return (lambda: BETTER[name] * signals()[f"target_{name}"]) if name else None
 
 
 def _logits(segmentor: Segmentor, image: np.ndarray, size: tuple[int, int] | None) -> Tensor:

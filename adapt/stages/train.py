@@ -18,6 +18,7 @@ from adapt.stages.claim import describe, fingerprints
 from adapt.stages.progress_pictures import segmented
 from adapt.stages.runner import Stages, Training, decided_by
 from adapt.stages.signals import signals
+from roadshift import UserError
 
 
 def train(
@@ -34,6 +35,11 @@ def train(
     whether this process is the run's first.
     Raises UserError for settings or data that do not fit, Failure when training breaks.
     """
+    if run.keep_best_by == "agreement":
+        raise UserError(
+            f"--keep-best-by agreement asks a teacher, and {name} has none: wanted entropy or "
+            "diversity"
+        )
     source, target = open_cities(run)
     views = Views(size=parse_size(run.size, "size"))
     scored = None

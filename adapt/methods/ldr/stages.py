@@ -46,8 +46,9 @@ def train_ldr(config: Config, run: Run, *, stage: str = "", shared: Path | None 
     Raises UserError for settings or data that do not fit, an unknown stage, or one whose
     predecessors are not done; Failure when training breaks or is stopped.
     """
-    if run.select_on:
-        raise UserError("ldr keeps no best checkpoint: leave out --select-on")
+    if run.select_on or run.keep_best_by:
+        flag = "--select-on" if run.select_on else "--keep-best-by"
+        raise UserError(f"ldr keeps no best checkpoint: leave out {flag}")
     if run.style:
         raise UserError("ldr's translator F matches the cities' colours: leave out --style")
     if config.reconstruct:

@@ -91,6 +91,34 @@ def test_best_on_target_labels_only_behind_its_flag(
     assert checkpoint.read(tmp_path / "r", "best").info.method == "source_only"
 
 
+def test_best_by_a_signal_that_needs_no_label(
+    tiny_source: str, tiny_target: str, tmp_path: Path
+) -> None:
+    out, more = tmp_path / "r", ["--save-every", "1", "--keep-every", "1"]
+    more += ["--keep-best-by", "entropy", "--steps", "3", "--lr", "0.1"]
+    assert in_process(command("self_training", tiny_source, tiny_target, out, *more)) == 0
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    scores = {line["step"]: line["select_entropy"] for line in lines if "select_entropy" in line}
+    assert sorted(scores) == [1, 2, 3]
+    assert all(-1 <= score <= 0 for score in scores.values())
+    best = max(scores, key=lambda step: scores[step])
+    kept = load_file(out / f"step_{best:06d}.safetensors")
+    found = load_file(out / "best.safetensors")
+    for name, value in kept.items():
+        assert torch.equal(found[name], value), name
+
+
+def test_agreement_without_a_teacher_is_refused(
+    tiny_source: str, tiny_target: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    more = ["--keep-best-by", "agreement"]
+    assert in_process(command("source_only", tiny_source, tiny_target, tmp_path / "r", *more)) == 2
+    assert "asks a teacher, and source_only has none" in capfd.readouterr().err
+    more += ["--select-on", tiny_source]
+    assert in_process(command("source_only", tiny_source, tiny_target, tmp_path / "r", *more)) == 2
+    assert "give one of them" in capfd.readouterr().err
+
+
 RESUMED = {
     "output_adversary": ["--width-d", "8"],
     "self_training": (
