@@ -93,6 +93,15 @@ def read(run: Path, which: str = "last") -> SavedRun:
     return SavedRun(_deployed(parts), info, cast(Reconstructor | None, parts.get("reconstructor")))
 
 
+def alone(saved: SavedRun) -> dict[str, Segmentor]:
+    """The segmentors of which a run deploys the mean, by their names (A, B); empty for one."""
+    if not isinstance(saved.segmentor, Fused):
+        return {}
+    roles = [role for role in saved.info.parts if role.startswith(SEGMENTOR)]
+    names = [role.removeprefix(SEGMENTOR).strip("_") for role in roles]
+    return dict(zip(names, saved.segmentor.each, strict=True))
+
+
 def read_info(run: Path) -> RunInfo:
     """run.json of a run folder, with the scores of its evaluations."""
     path = run / "run.json"

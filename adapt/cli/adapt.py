@@ -15,6 +15,9 @@ from adapt.methods.ldr.stages import train_ldr
 from adapt.methods.self_training.self_training import Config as SelfTrainingConfig
 from adapt.methods.self_training.stages import RECIPES as PARTS
 from adapt.methods.self_training.stages import train_self_training
+from adapt.methods.symmetric.config import RECIPES as SYMMETRIC_RECIPES
+from adapt.methods.symmetric.config import Config as SymmetricConfig
+from adapt.methods.symmetric.stages import train_symmetric
 from adapt.run import Run
 from adapt.stages.ablation import AblationTable, Train, read_recipe, run_ablation
 from adapt.stages.ablation import table as ablation_table
@@ -101,6 +104,39 @@ def ldr(
             "labelled images, and no --stage"
         )
     _rows(read_recipe(ablation, RECIPES, LDRConfig), train_ldr, config, run, scored_on)
+
+
+@app.command(name="symmetric")
+def symmetric(
+    run: Flat[Run],
+    config: Flat[SymmetricConfig] = SymmetricConfig(),
+    *,
+    stage: str = "",
+    ablation: str = "",
+    scored_on: str = "",
+) -> None:
+    """Two segmentors with adversaries in opposite directions teach what they agree on.
+
+    Parameters
+    ----------
+    stage
+        run this stage alone: translate, adapt0, pseudo_labels1, adapt1, ...
+    ablation
+        run the rows of a table instead, each under --out, and print it: parts, or a TOML file like
+        adapt/methods/symmetric/recipes/parts.toml
+    scored_on
+        for --ablation: labelled images that each finished row is scored on
+    """
+    if not ablation:
+        _done(run, train_symmetric(config, run, stage=stage))
+        return
+    if stage or not scored_on:
+        raise UserError(
+            "--ablation runs all stages of its rows and scores them: give --scored-on with "
+            "labelled images, and no --stage"
+        )
+    recipe = read_recipe(ablation, SYMMETRIC_RECIPES, SymmetricConfig)
+    _rows(recipe, train_symmetric, config, run, scored_on)
 
 
 def _rows(recipe: AblationTable, train: Train, config: object, run: Run, scored_on: str) -> None:

@@ -116,7 +116,10 @@ def compare(
 
 
 def _opened(asked: Request) -> list[ComparedRun]:
-    """All runs, by their folders' names, or by their paths where two have the same name."""
+    """All runs, by their folders' names, or by their paths where two have the same name.
+
+    A run that deploys the mean of several segmentors is followed by each of them.
+    """
     if not asked.runs:
         raise UserError("no run was named; give one run folder or more")
     names = [run.resolve().name for run in asked.runs]
@@ -124,11 +127,15 @@ def _opened(asked: Request) -> list[ComparedRun]:
         names = [str(run) for run in asked.runs]
     found: list[ComparedRun] = []
     for run, name in zip(asked.runs, names, strict=True):
-        segmentor, info, _ = checkpoint.read(run)
-        segmentor.to(asked.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        found.append(
-            ComparedRun(run, name, info, Function(segmentor, asked.size or info.work_size))
-        )
+        saved = checkpoint.read(run)
+        saved.segmentor.to(asked.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        size = asked.size or saved.info.work_size
+        functions = {name: saved.segmentor}
+        functions |= {f"{name} {part}": one for part, one in checkpoint.alone(saved).items()}
+        found += [
+            ComparedRun(run, title, saved.info, Function(segmentor, size))
+            for title, segmentor in functions.items()
+        ]
     return found
 
 

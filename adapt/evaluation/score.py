@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from rich.table import Table
 
 from adapt import checkpoint
 from adapt.data.datasets import LabelledImages, labelled
-from adapt.evaluation.evaluate import Views, evaluate, subset_mious
+from adapt.evaluation.evaluate import Scores, Views, evaluate, subset_mious
 from adapt.pictures.overlay import Palette, strip, write_png
 from roadshift import UserError, hxw, replacing
 
@@ -40,6 +41,8 @@ class Evaluation:
     """None for a class that occurs nowhere"""
     subsets: dict[str, float]
     """mIoU over the 19, 16, 13 classes of Cityscapes, where they were trained"""
+    parts: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    """of a run that deploys the mean of several segmentors: miou and iou of each alone"""
 
     def write(self, path: Path) -> None:
         """Write the evaluation as JSON."""
@@ -55,7 +58,8 @@ def score(
 
     Without a size in `views` the images are looked at in the size the run was trained for.
     """
-    segmentor, info, _ = checkpoint.read(run, which)
+    saved = checkpoint.read(run, which)
+    segmentor, info, _ = saved
     labels = labelled(data).mapped(info.class_map).with_classes(info.classes)
     views = replace(views, size=views.size or info.work_size)
     if device == "cuda" and not torch.cuda.is_available():
@@ -64,6 +68,7 @@ def score(
     segmentor.to("cuda" if cuda else "cpu", memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     shown = _Shown(labels, info.palette, pictures)
     scores = evaluate(segmentor, labels, views, shown.see)
+    singles = {k: evaluate(one, labels, views) for k, one in checkpoint.alone(saved).items()}
     evaluation = Evaluation(
         run=str(run),
         method=info.method,
@@ -76,8 +81,9 @@ def score(
         flip=views.flip,
         classes=info.classes,
         miou=scores.miou,
-        iou={name: None if math.isnan(v) else v for name, v in scores.iou.items()},
+        iou=_plain(scores),
         subsets=subset_mious(scores),
+        parts={k: {"miou": found.miou, "iou": _plain(found)} for k, found in singles.items()},
     )
     evaluation.write(run / "evaluations" / f"{_file_name(evaluation)}.json")
     return evaluation
@@ -98,6 +104,8 @@ def table(evaluation: Evaluation) -> Table:
     )
     for name, value in e.subsets.items():
         result.add_row(f"mIoU {name}", f"{value:.1f}")
+    for name, part in e.parts.items():
+        result.add_row(f"mIoU of {name} alone", f"{part['miou']:.1f}")
     return result
 
 
@@ -114,6 +122,10 @@ class _Shown:
         if self.folder is not None and i in self.chosen:
             picture = strip(self.data.image(i), [labels, self.data.label(i)], self.palette)
             write_png(self.folder / f"{self.chosen.index(i):03d}.png", picture)
+
+
+def _plain(scores: Scores) -> dict[str, float | None]:
+    return {name: None if math.isnan(v) else v for name, v in scores.iou.items()}
 
 
 def _file_name(evaluation: Evaluation) -> str:

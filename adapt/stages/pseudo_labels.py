@@ -104,6 +104,17 @@ def counted(
     return histograms
 
 
+Size = tuple[int, int] | None
+Judge = Callable[[Segmentor, UInt8[Tensor, "1 h w 3"], Size], Confident]
+"""Who labels an image of RGB bytes, at its own size; the network sees it at the one given."""
+
+
+def by_probability(network: Segmentor, image: UInt8[Tensor, "1 h w 3"], size: Size) -> Confident:
+    """The most probable class."""
+    own = (image.shape[1], image.shape[2])  # in training it is resized with its image
+    return confident(logits_of(network, image, size), own, network.align_corners)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Labelling:
     """Whose opinion is asked, about which images."""
@@ -111,8 +122,9 @@ class Labelling:
     segmentor: Callable[[], Segmentor]
     """on the run's device; built when it is needed"""
     images: Callable[[], Images]
-    size: tuple[int, int] | None
+    size: Size
     """(height, width) the network sees them in; the labels have the images' own size"""
+    judge: Judge = by_probability
     classes: Sequence[str]
     palette: Palette
     max_threshold: float = 0.9
@@ -143,8 +155,7 @@ def _make(asked: Labelling, folder: Path) -> Mapping[str, object]:
 
     def segment(i: int) -> Confident:
         image = torch.from_numpy(images.image(i))[None].to(device)
-        size = (image.shape[1], image.shape[2])  # in training it is resized with its image
-        return confident(logits_of(network, image, asked.size), size, network.align_corners)
+        return asked.judge(network, image, asked.size)
 
     files = label_files(folder, len(images))
     with torch.inference_mode():

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import torch
 from rich.progress import track
+from torch import nn
 
 from adapt.data.datasets import Images, LabelledImages
 from adapt.data.drawing.augment import nearest_whole
 from adapt.data.reading.sources import ImageFiles, LabelFiles
-from adapt.networks.image_generator import Translator
 from adapt.pictures.overlay import png
 from adapt.stages.made import names, write_missing
 from adapt.stages.progress_pictures import to_batch, to_image
@@ -26,8 +26,8 @@ Size = tuple[int, int] | None
 class Drawing:
     """Who draws which images, at which (height, width); with the labels of labelled ones."""
 
-    translator: Callable[[], Translator]
-    """on the run's device; built when it is needed"""
+    translator: Callable[[], nn.Module]
+    """RGB in [0, 1] to RGB in [0, 1], on the run's device; built when it is needed"""
     images: Images | LabelledImages
     size: Size
 

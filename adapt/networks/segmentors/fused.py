@@ -32,11 +32,16 @@ class Fused(Segmentor):
     @property
     def backbone(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The first segmentor's."""
-        return cast(Segmentor, self.segmentors[0]).backbone
+        return self.each[0].backbone
+
+    @property
+    def each(self) -> list[Segmentor]:
+        """The segmentors that it is made of."""
+        return cast(list[Segmentor], list(self.segmentors))
 
     def forward(self, x: Float[Tensor, "n 3 h w"]) -> Segmented:
         """RGB in [0, 1] -> logits of both heads."""
-        answers = [cast(Segmented, segmentor(x)) for segmentor in self.segmentors]
+        answers = [cast(Segmented, segmentor(x)) for segmentor in self.each]
         return Segmented(
             self._mean([a.logits for a in answers]), self._mean([a.aux for a in answers])
         )

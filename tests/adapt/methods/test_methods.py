@@ -15,6 +15,7 @@ from adapt.methods import output_adversary, source_only
 from adapt.methods.distillation import distillation as distill
 from adapt.methods.ldr import joint, reconstruction, translation
 from adapt.methods.self_training import self_training
+from adapt.methods.symmetric import star_translation, symmetric
 from adapt.networks import build
 from adapt.run import Run
 
@@ -77,6 +78,15 @@ GAMES: dict[str, Game] = {
         falls="G",
     ),
     "ldr": Game(lambda run: joint.Joint(JOINT, run, 4), falls="G"),
+    "symmetric's translation": Game(
+        lambda _: star_translation.StarTranslation(
+            star_translation.Config(**SMALL, translate_lr=2e-3)
+        ),
+        falls="F",
+    ),
+    "symmetric": Game(
+        lambda run: symmetric.Symmetric(symmetric.Config(width_d=8), run, 4), falls="A"
+    ),
     "distillation": Game(distillation, falls="S"),
     "self_training": Game(teaching, falls="source"),
     "self_training by share, student deployed": Game(
