@@ -84,12 +84,19 @@ class Row(NamedTuple):
     oracle: bool = False
     teacher: str = ""
     """of a student: the row that it learns from, on top of that row's budget"""
+    part: str = ""
+    """one of the networks whose mean the row `of` deploys: nothing of its own is trained"""
+    of: str = ""
 
 
 LDR = (
     f"--width 16 --blocks 3 --translate-crop 96x128 --translate-lr 1e-3 --w-identity 1 --w-cycle 5 "
     f"--beta 0.05 --pretrain-lr 1e-3 --perceptual mobilenet_v2 --perceptual-weights {WEIGHTS} "
     "--translate-steps {quarter} --pretrain-steps {eighth} --tau 0.1"
+)
+SYMMETRIC = (
+    "--width 16 --width-d 16 --blocks 3 --translate-crop 96x128 --translate-batch 4 "
+    "--translate-lr 1e-3 --translate-steps {quarter}"
 )
 ROWS = {
     "source_only": Row("source_only"),
@@ -110,6 +117,15 @@ ROWS = {
     "output_adversary + style": Row("output_adversary", f"{STYLE} --width-d 16"),
     "ldr T->S + rec": Row("ldr", LDR, share=0.3125),
     "ldr S->T": Row("ldr", f"{LDR} --direction source_to_target --no-reconstruct", share=0.375),
+    "symmetric": Row("symmetric", SYMMETRIC, share=0.375),
+    "symmetric A": Row("symmetric", part="A", of="symmetric"),
+    "symmetric B": Row("symmetric", part="B", of="symmetric"),
+    "symmetric by probability alone": Row(
+        "symmetric", f"{SYMMETRIC} --consistency none", share=0.375
+    ),
+    "symmetric distilled": Row(
+        "distill", f"--student lraspp_mobilenet_v2 --weights {WEIGHTS}", teacher="symmetric"
+    ),
     "LR-ASPP student": Row(
         "distill", f"--student lraspp_mobilenet_v2 --weights {WEIGHTS}", teacher="self_training"
     ),
@@ -153,6 +169,7 @@ def main() -> None:
     runs = Path(asked.out) / name
     for seed in seeds:
         for title in filter(None, asked.rows.split(",")):
+            title = ROWS[title].of or title  # noqa: PLW2901 - a part comes with its whole
             out = runs / str(seed) / file_name(title)
             result = trained(pair, ROWS[title], out, seed, asked.steps, asked.data)
             print(f"seed {seed}, {title}: {result.miou:.1f}", flush=True)
@@ -167,11 +184,11 @@ def main() -> None:
 def finished(runs: Path, before: dict[str, dict[int, Result]]) -> dict[str, dict[int, Result]]:
     """Results by row and seed: those of `before`, and over them all runs that lie here."""
     found: dict[str, dict[int, Result]] = {}
-    for title in ROWS:
+    for title, row in ROWS.items():
         of_row = dict(before.get(title, {}))
-        for out in runs.glob(f"*/{file_name(title)}"):
+        for out in runs.glob(f"*/{file_name(row.of or title)}"):
             if (out / "scored" / "last.json").is_file():
-                of_row[int(out.parent.name)] = result_of(out)
+                of_row[int(out.parent.name)] = result_of(out, row.part)
         if of_row:
             found[title] = dict(sorted(of_row.items()))
     return found
@@ -251,13 +268,14 @@ def scored(out: Path, which: str) -> Path:
     return out / "scored" / f"{which}.json"
 
 
-def result_of(out: Path) -> Result:
-    """What a finished run's files say."""
+def result_of(out: Path, part: str = "") -> Result:
+    """What a finished run's files say of it, or of one of the networks that it deploys."""
     curve = [json.loads(scored(out, str(step)).read_text())["miou"] for step in kept_steps(out)]
     logs = [path.read_text().splitlines()[-1] for path in out.rglob("metrics.jsonl")]
     seconds = sum(json.loads(last)["seconds"] for last in logs)
     last = json.loads(scored(out, "last").read_text())
-    return Result(last["miou"], last["iou"], last["images"], seconds, curve)
+    said = last["parts"][part] if part else last
+    return Result(said["miou"], said["iou"], last["images"], seconds, curve)
 
 
 def roadshift(*arguments: str) -> None:
