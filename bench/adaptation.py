@@ -98,6 +98,7 @@ SYMMETRIC = (
     "--width 16 --width-d 16 --blocks 3 --translate-crop 96x128 --translate-batch 4 "
     "--translate-lr 1e-3 --translate-steps {quarter}"
 )
+REDRAWN = "--width 16"
 ROWS = {
     "source_only": Row("source_only"),
     "source_only + style": Row("source_only", STYLE),
@@ -117,6 +118,10 @@ ROWS = {
     "output_adversary + style": Row("output_adversary", f"{STYLE} --width-d 16"),
     "ldr T->S + rec": Row("ldr", LDR, share=0.3125),
     "ldr S->T": Row("ldr", f"{LDR} --direction source_to_target --no-reconstruct", share=0.375),
+    "feature_to_image": Row("feature_to_image", REDRAWN),
+    "feature_to_image without auxiliary loss": Row("feature_to_image", f"{REDRAWN} --alpha 0"),
+    "feature_to_image without patches": Row("feature_to_image", f"{REDRAWN} --no-patches"),
+    "feature_to_image in feature space": Row("feature_to_image", f"{REDRAWN} --space feature"),
     "symmetric": Row("symmetric", SYMMETRIC, share=0.375),
     "symmetric A": Row("symmetric", part="A", of="symmetric"),
     "symmetric B": Row("symmetric", part="B", of="symmetric"),

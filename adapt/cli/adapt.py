@@ -9,6 +9,9 @@ from rich import print as show
 
 from adapt.methods import output_adversary as oa
 from adapt.methods import source_only as so
+from adapt.methods.feature_to_image.feature_to_image import Config as FeatureToImageConfig
+from adapt.methods.feature_to_image.stages import RECIPES as COMPONENTS
+from adapt.methods.feature_to_image.stages import train_feature_to_image
 from adapt.methods.ldr.config import RECIPES
 from adapt.methods.ldr.config import Config as LDRConfig
 from adapt.methods.ldr.stages import train_ldr
@@ -104,6 +107,33 @@ def ldr(
             "labelled images, and no --stage"
         )
     _rows(read_recipe(ablation, RECIPES, LDRConfig), train_ldr, config, run, scored_on)
+
+
+@app.command(name="feature_to_image")
+def feature_to_image(
+    run: Flat[Run],
+    config: Flat[FeatureToImageConfig] = FeatureToImageConfig(),
+    *,
+    ablation: str = "",
+    scored_on: str = "",
+) -> None:
+    """Redraw images from features; what is drawn must pass for the other city (LSD, 2018).
+
+    Parameters
+    ----------
+    ablation
+        run the rows of a table instead, each under --out, and print it: table4 of the paper, or a
+        TOML file like it in adapt/methods/feature_to_image/recipes
+    scored_on
+        for --ablation: labelled images that each finished row is scored on
+    """
+    if not ablation:
+        _done(run, train_feature_to_image(config, run))
+        return
+    if not scored_on:
+        raise UserError("--ablation scores its rows: give --scored-on with labelled images")
+    recipe = read_recipe(ablation, COMPONENTS, FeatureToImageConfig)
+    _rows(recipe, train_feature_to_image, config, run, scored_on)
 
 
 @app.command(name="symmetric")

@@ -56,5 +56,9 @@ def running_statistics(network: nn.Module) -> Generator[None]:
 
 
 def _halves(out: Segmented, n: int) -> tuple[Segmented, Segmented]:
-    first = Segmented(*(z[:n] if z.numel() else z for z in out))
-    return first, Segmented(*(z[n:] if z.numel() else z for z in out))
+    def part(which: slice) -> Segmented:
+        features = out.features[which] if out.features.numel() else out.features
+        skips = tuple(z[which] for z in out.skips)
+        return Segmented(out.logits[which], out.aux[which], features, skips)
+
+    return part(slice(n)), part(slice(n, None))

@@ -18,11 +18,13 @@ class Segmented(NamedTuple):
     """Unnormalised class scores of the main and of the auxiliary head, both at low resolution.
 
     `features` are what the backbone's last stage gave; empty for a network that does not say.
+    `skips` are what else of the backbone its head reads, the deepest last.
     """
 
     logits: Float[Tensor, "n c hs ws"]
     aux: Float[Tensor, "n c ha wa"]
     features: Float[Tensor, ...] = torch.empty(0)
+    skips: tuple[Float[Tensor, "n _ _ _"], ...] = ()
 
     @property
     def heads(self) -> tuple[Float[Tensor, "n c hs ws"], Float[Tensor, "n c ha wa"]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any, Protocol, runtime_checkable
 
-from adapt.data.cities import class_map_of, open_cities
+from adapt.data.cities import Cities, class_map_of, open_cities
 from adapt.data.datasets import labelled
 from adapt.data.drawing.draws import CITIES, make_draws
 from adapt.device import make_fabric
@@ -13,6 +13,7 @@ from adapt.evaluation.evaluate import Views, evaluate
 from adapt.fit import Method
 from adapt.networks.segmentor import Segmentor
 from adapt.networks.weights import init_segmentor
+from adapt.pictures.overlay import Picture
 from adapt.run import Run, parse_size
 from adapt.stages.claim import describe, fingerprints
 from adapt.stages.progress_pictures import segmented
@@ -27,10 +28,12 @@ def train(
     config: Any,
     run: Run,
     cities: Collection[str] = CITIES,
+    picture: Callable[[Any, Cities, Run], Picture] | None = None,
 ) -> bool:
     """Train method `name`, built by `make(config, run, number of classes)`, into `run.out`.
 
-    `cities` are the sides whose images it looks at: the others are not loaded.
+    `cities` are the sides whose images it looks at: the others are not loaded. `picture` draws what
+    the method can do by now; by itself: what it makes of target images.
     A run folder that holds the same settings is resumed, a finished one left as it is. Returns
     whether this process is the run's first.
     Raises UserError for settings or data that do not fit, Failure when training breaks.
@@ -40,7 +43,7 @@ def train(
             f"--keep-best-by agreement asks a teacher, and {name} has none: wanted entropy or "
             "diversity"
         )
-    source, target = open_cities(run)
+    source, target = both = open_cities(run)
     views = Views(size=parse_size(run.size, "size"))
     scored = None
     if run.select_on:
@@ -52,7 +55,11 @@ def train(
         make=lambda: make(config, run, len(source.classes)),
         draws=lambda: make_draws(run, source, target, cities=cities),
         begin=lambda method: init_segmentor(method.segmentor, run.weights),
-        picture=lambda method: segmented(method.segmentor, target, views, source.palette),
+        picture=lambda method: (
+            picture(method, both, run)
+            if picture
+            else segmented(method.segmentor, target, views, source.palette)
+        ),
         signals=lambda method: signals([method.segmentor], target, views.size),
         select=None
         if scored is None

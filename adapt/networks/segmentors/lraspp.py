@@ -33,11 +33,11 @@ class LRASPPMobileNetV2(Segmentor):
         self.aux = nn.Conv2d(96, classes, 1)
 
     def forward(self, x: Float[Tensor, "n 3 h w"]) -> Segmented:
-        """RGB in [0, 1] -> logits of both heads, the backbone's last features."""
+        """RGB in [0, 1] -> logits of both heads, the backbone's last features, those at /8."""
         low = self.backbone[:7](self.normalise(x))
         middle = self.backbone[7:14](low)
         high = self.backbone[14:](middle)
-        return Segmented(self.head({"low": low, "high": high}), self.aux(middle), high)
+        return Segmented(self.head({"low": low, "high": high}), self.aux(middle), high, (low,))
 
     def translate(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """torchvision's `features.0.0.weight` is `0.0.weight` here; its classifier is left out."""

@@ -13,6 +13,7 @@ from torch import nn
 from adapt import saved_state
 from adapt.methods import output_adversary, source_only
 from adapt.methods.distillation import distillation as distill
+from adapt.methods.feature_to_image import feature_to_image
 from adapt.methods.ldr import joint, reconstruction, translation
 from adapt.methods.self_training import self_training
 from adapt.methods.symmetric import star_translation, symmetric
@@ -50,6 +51,7 @@ JOINT = joint.Config(**SMALL, perceptual="none", beta=0.05)
 LEAST_SQUARES = output_adversary.Config(
     width_d=8, discriminator_input="entropy", adversarial_loss="least_squares", target_norm="source"
 )
+DRAWN_FROM_FEATURES = feature_to_image.Config(width=4, lr_images=2e-3)
 GAMES: dict[str, Game] = {
     "source_only": Game(
         lambda run: source_only.SourceOnly(source_only.Config(), run, 4), falls="G"
@@ -78,6 +80,12 @@ GAMES: dict[str, Game] = {
         falls="G",
     ),
     "ldr": Game(lambda run: joint.Joint(JOINT, run, 4), falls="G"),
+    "feature_to_image": Game(
+        lambda run: feature_to_image.FeatureToImage(DRAWN_FROM_FEATURES, run, 4), falls="F"
+    ),
+    "feature_to_image in feature space": Game(
+        lambda run: feature_to_image.FeatureAdversary(DRAWN_FROM_FEATURES, run, 4), falls="F"
+    ),
     "symmetric's translation": Game(
         lambda _: star_translation.StarTranslation(
             star_translation.Config(**SMALL, translate_lr=2e-3)

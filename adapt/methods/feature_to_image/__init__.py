@@ -1,0 +1,1 @@
+"""Learning from synthetic data (Sankaranarayanan et al., CVPR 2018): images from features."""

@@ -1,0 +1,206 @@
+"""Images from features: each loss moves whom it should, where it should; Table 4's switches."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_batch import tiny_batch, tiny_run
+from torch import nn
+from torch.nn.functional import l1_loss
+
+import roadshift
+from adapt.methods.feature_to_image.feature_to_image import (
+    Config,
+    FeatureAdversary,
+    FeatureToImage,
+    Origin,
+    says,
+    shrunk,
+)
+from adapt.methods.feature_to_image.stages import RECIPES
+from adapt.networks import SEGMENTORS, build
+from adapt.networks.feature_generator import FeatureGenerator, Level, levels_of
+from adapt.networks.four_way_discriminator import FourWayDiscriminator
+from adapt.stages.ablation import read_recipe
+from roadshift import UserError
+
+SMALL = Config(width=4, lr_images=2e-3)
+STRONG = dataclasses.replace(SMALL, alpha=0.0, beta=1.0, w_aux=0.0)
+
+
+def quiet(module: nn.Module) -> None:
+    """No dropout: what is compared is then the same drawing."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.p = 0.0
+
+
+def held(method: FeatureToImage | FeatureAdversary, *names: str) -> None:
+    """These players do not move."""
+    for name in names:
+        for group in method.game.optimizers[name].param_groups:
+            group["lr"] = 0.0
+
+
+def test_says_is_the_cross_entropy_to_one_origin_of_every_patch() -> None:
+    d = torch.zeros(1, 4, 1, 2)
+    d[0, Origin.TARGET_REAL, 0, 1] = math.log(3)
+    # One patch in four equal parts, one of which the answer has 3 of 6.
+    assert float(says(d, Origin.TARGET_REAL)) == pytest.approx((math.log(4) + math.log(2)) / 2)
+    assert float(says(d, Origin.SOURCE_REAL)) == pytest.approx((math.log(4) + math.log(6)) / 2)
+
+
+def test_labels_of_patches_are_those_at_their_centres() -> None:
+    y = torch.arange(6, dtype=torch.uint8).repeat_interleave(3)[None, None].repeat(1, 3, 1)
+    assert shrunk(y, torch.zeros(1, 2, 1, 6)).tolist() == [[[0, 1, 2, 3, 4, 5]]]
+
+
+def test_d_learns_the_four_origins() -> None:
+    torch.manual_seed(0)
+    method, batch = FeatureToImage(SMALL, tiny_run(), 4), tiny_batch()
+    held(method, "F", "G")
+    quiet(method.G)
+    for _ in range(60):
+        method.step(batch)
+    size = (64, 128)
+    with torch.no_grad():
+        drawn = [method.G(method.F(x), size) for x in (batch.x_s, batch.x_t)]
+        answers = [method.D(x).origin.mean((0, 2, 3)) for x in (batch.x_s, batch.x_t)]
+        false = [method.D(x).origin.mean((0, 2, 3)) for x in drawn]
+    assert int(answers[0].argmax()) == Origin.SOURCE_REAL
+    assert int(answers[1].argmax()) == Origin.TARGET_REAL
+    assert int(false[0].argmax()) in (Origin.SOURCE_FAKE, Origin.TARGET_FAKE)
+
+
+def origins(method: FeatureToImage) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean log-probability of each origin, of redrawn source and target images."""
+    batch = tiny_batch()
+    with torch.no_grad():
+        found = [
+            method.D(method.G(method.F(x), (64, 128))).origin.log_softmax(1).mean((0, 2, 3))
+            for x in (batch.x_s, batch.x_t)
+        ]
+    return found[0], found[1]
+
+
+def prepared(config: Config) -> FeatureToImage:
+    """With a D that knows something, and holds still."""
+    torch.manual_seed(0)
+    method = FeatureToImage(config, tiny_run(), 4)
+    quiet(method.G)
+    held(method, "F", "G")
+    for _ in range(20):
+        method.step(tiny_batch())
+    held(method, "D")
+    return method
+
+
+def test_g_passes_for_real_in_the_same_city_and_redraws() -> None:
+    method, batch = prepared(dataclasses.replace(SMALL, w_rec=0.0)), tiny_batch()
+    before = origins(method)
+    method.game.optimizers["G"].param_groups[0]["lr"] = 2e-3
+    for _ in range(15):
+        method.step(batch)
+    after = origins(method)
+    assert after[0][Origin.SOURCE_REAL] > before[0][Origin.SOURCE_REAL]
+    assert after[1][Origin.TARGET_REAL] > before[1][Origin.TARGET_REAL]
+
+    method = prepared(dataclasses.replace(SMALL, w_rec=1000.0))
+
+    def away() -> float:
+        with torch.no_grad():
+            return float(l1_loss(method.G(method.F(batch.x_s), (64, 128)), batch.x_s))
+
+    first = away()
+    method.game.optimizers["G"].param_groups[0]["lr"] = 2e-3
+    for _ in range(15):
+        method.step(batch)
+    assert away() < first
+
+
+def test_f_makes_its_redrawings_pass_for_the_other_city() -> None:
+    """Nothing is labelled and D and G hold still: only the cross-domain adversary moves F."""
+    method, batch = prepared(STRONG), tiny_batch()
+    batch = batch._replace(y_s=torch.full_like(batch.y_s, 255))
+    before = origins(method)
+    for group in method.game.optimizers["F"].param_groups:
+        group["lr"] = 2e-3
+    for _ in range(15):
+        method.step(batch)
+    after = origins(method)
+    assert after[0][Origin.TARGET_REAL] > before[0][Origin.TARGET_REAL]
+    assert after[1][Origin.SOURCE_REAL] > before[1][Origin.SOURCE_REAL]
+
+
+def test_in_feature_space_the_target_passes_for_the_source() -> None:
+    torch.manual_seed(0)
+    config = dataclasses.replace(STRONG, space="feature", lr_images=1e-2, target_norm="joint")
+    method, batch = FeatureAdversary(config, tiny_run(), 4), tiny_batch()
+    held(method, "F")
+    batch = batch._replace(y_s=torch.full_like(batch.y_s, 255))
+
+    def target_score() -> float:
+        with torch.no_grad():
+            seen = method.F(torch.cat([batch.x_s, batch.x_t])).features
+            d_s, d_t = method.D(seen).chunk(2)
+            assert float(d_t.mean()) > float(d_s.mean())
+            return float(d_t.mean())
+
+    for _ in range(20):
+        method.step(batch)
+    before = target_score()
+    held(method, "D")
+    for group in method.game.optimizers["F"].param_groups:
+        group["lr"] = 1e-3
+    for _ in range(5):
+        method.step(batch)
+    with torch.no_grad():
+        seen = method.F(torch.cat([batch.x_s, batch.x_t])).features
+    assert float(method.D(seen).chunk(2)[1].mean()) < before
+
+
+@pytest.mark.parametrize("name", SEGMENTORS)
+def test_every_networks_features_can_be_redrawn(name: str) -> None:
+    """Shapes only: nothing is computed."""
+    with torch.device("meta"):
+        network = build(name, 5).eval()
+        features, skips = levels_of(network)
+        G = FeatureGenerator(features, skips, 4)
+        for size in ((64, 128), (97, 203)):
+            assert G(network(torch.empty(2, 3, *size)), size).shape == (2, 3, *size)
+    wanted = {"lraspp_mobilenet_v2": Level(1280, 32), "fcn8s_vgg16": Level(4096, 32)}
+    assert features == wanted.get(name, Level(128 if name == "pidnet_s" else 2048, 8))
+
+
+def test_without_patches_an_image_has_one_origin() -> None:
+    x = torch.rand(2, 3, 64, 128)
+    assert FourWayDiscriminator(5, 4)(x).origin.shape == (2, 4, 8, 16)
+    whole = FourWayDiscriminator(5, 4, patches=False)(x)
+    assert whole.origin.shape == (2, 4, 1, 1)
+    assert whole.classes.shape == (2, 5, 8, 16)
+
+
+def test_table_4_is_a_recipe() -> None:
+    recipe = read_recipe("table4", RECIPES, Config)
+    assert len(recipe.rows) == 5
+
+
+@pytest.mark.parametrize("wrong", [{"beta": -1.0}, {"width": 0}])
+def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(UserError, match=f"--{next(iter(wrong))} is"):
+        Config(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_run_shows_its_redrawings(tiny_source: str, tiny_target: str, tmp_path: Path) -> None:
+    command = ["adapt", "feature_to_image", "--source", tiny_source, "--target", tiny_target]
+    command += ["--out", str(tmp_path / "r"), "--weights", "none", "--batch", "2", "--width", "4"]
+    command += ["--steps", "2", "--workers", "0", "--threads", "1", "--picture-every", "2"]
+    with pytest.raises(SystemExit) as end:
+        roadshift.main(command)
+    assert not end.value.code
+    assert list((tmp_path / "r/pictures").glob("*.png"))
+    last = json.loads((tmp_path / "r/metrics.jsonl").read_text().splitlines()[-1])
+    assert {"loss_D", "loss_G", "loss_F", "target_entropy"} <= set(last)
