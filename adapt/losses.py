@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.distributed import all_reduce, get_world_size, is_available, is_initialized
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -17,16 +17,44 @@ from adapt.data.classes import IGNORE
 SOURCE, TARGET = 0.0, 1.0
 
 
+def mean_over_processes(x: Tensor) -> Tensor:
+    """The mean of every process's x."""
+    if is_available() and is_initialized():
+        x = x.clone()
+        all_reduce(x)
+        x = x / get_world_size()
+    return x
+
+
+def masked_mean(x: Float[Tensor, "n h w"], mask: Bool[Tensor, "n h w"]) -> Float[Tensor, ""]:
+    """Mean of x where the mask is, over the whole batch, over all processes; 0 where it is nowhere.
+
+    As in `cross_entropy`, each process divides by the mean number of such pixels per process.
+    """
+    count = mean_over_processes(mask.sum().to(torch.float32))
+    return (x.float() * mask).sum() / count.clamp(min=1)
+
+
+def minus_log_mean(
+    x: Float[Tensor, "n h w"], mask: Bool[Tensor, "n h w"], smallest: float = 1e-6
+) -> Float[Tensor, ""]:
+    """-log of the `masked_mean` of x >= 0 over all processes; 0 where the mask is nowhere.
+
+    The averaged gradients are those of one process: d log m = dm / m with the m of all of them.
+    """
+    own = masked_mean(x, mask)
+    m = mean_over_processes(own.detach())
+    log = -m.clamp(min=smallest).log() - (own - own.detach()) / m.clamp(min=smallest)
+    return torch.where(m > 0, log, 0 * own)
+
+
 def cross_entropy(logits: Float[Tensor, "n c h w"], y: UInt8[Tensor, "n h w"]) -> Float[Tensor, ""]:
     """Mean over the labelled pixels of the whole batch, over all processes; 0 when there is none.
 
     Each process divides by the mean number of labelled pixels per process, so the averaged
     gradients are those of one process with the whole batch.
     """
-    labelled = (y != IGNORE).sum().to(torch.float32)
-    if is_available() and is_initialized():
-        all_reduce(labelled)
-        labelled = labelled / get_world_size()
+    labelled = mean_over_processes((y != IGNORE).sum().to(torch.float32))
     total = torch_cross_entropy(logits.float(), y.long(), ignore_index=IGNORE, reduction="sum")
     return total / labelled.clamp(min=1)
 

@@ -99,6 +99,7 @@ SYMMETRIC = (
     "--translate-lr 1e-3 --translate-steps {quarter}"
 )
 REDRAWN = "--width 16"
+INTRA = "--width-d 16"
 ROWS = {
     "source_only": Row("source_only"),
     "source_only + style": Row("source_only", STYLE),
@@ -118,6 +119,15 @@ ROWS = {
     "output_adversary + style": Row("output_adversary", f"{STYLE} --width-d 16"),
     "ldr T->S + rec": Row("ldr", LDR, share=0.3125),
     "ldr S->T": Row("ldr", f"{LDR} --direction source_to_target --no-reconstruct", share=0.375),
+    "intra_domain PLA": Row("intra_domain", f"{INTRA} --adversary pla --rounds 1", share=0.5),
+    "intra_domain PLA+CTS": Row("intra_domain", f"{INTRA} --rounds 1", share=0.5),
+    "intra_domain + round 2": Row("intra_domain", f"{INTRA} --w-kld 0", share=1 / 3),
+    "intra_domain + KLD": Row("intra_domain", INTRA, share=1 / 3),
+    "IntraDA": Row(
+        "intra_domain",
+        f"{INTRA} --split image --adversary pla --discriminator-input entropy --rounds 1",
+        share=0.5,
+    ),
     "feature_to_image": Row("feature_to_image", REDRAWN),
     "feature_to_image without auxiliary loss": Row("feature_to_image", f"{REDRAWN} --alpha 0"),
     "feature_to_image without patches": Row("feature_to_image", f"{REDRAWN} --no-patches"),

@@ -12,6 +12,9 @@ from adapt.methods import source_only as so
 from adapt.methods.feature_to_image.feature_to_image import Config as FeatureToImageConfig
 from adapt.methods.feature_to_image.stages import RECIPES as COMPONENTS
 from adapt.methods.feature_to_image.stages import train_feature_to_image
+from adapt.methods.intra_domain.config import RECIPES as INTRA_TABLES
+from adapt.methods.intra_domain.config import Config as IntraDomainConfig
+from adapt.methods.intra_domain.stages import train_intra_domain
 from adapt.methods.ldr.config import RECIPES
 from adapt.methods.ldr.config import Config as LDRConfig
 from adapt.methods.ldr.stages import train_ldr
@@ -101,11 +104,7 @@ def ldr(
     if not ablation:
         _done(run, train_ldr(config, run, stage=stage))
         return
-    if stage or not scored_on:
-        raise UserError(
-            "--ablation runs all stages of its rows and scores them: give --scored-on with "
-            "labelled images, and no --stage"
-        )
+    _whole_rows(stage, scored_on)
     _rows(read_recipe(ablation, RECIPES, LDRConfig), train_ldr, config, run, scored_on)
 
 
@@ -136,6 +135,35 @@ def feature_to_image(
     _rows(recipe, train_feature_to_image, config, run, scored_on)
 
 
+@app.command(name="intra_domain")
+def intra_domain(
+    run: Flat[Run],
+    config: Flat[IntraDomainConfig] = IntraDomainConfig(),
+    *,
+    stage: str = "",
+    ablation: str = "",
+    scored_on: str = "",
+) -> None:
+    """Within the target, from pixels that are easy to those that are hard (PixIntraDA, 2021).
+
+    Parameters
+    ----------
+    stage
+        run this stage alone: inter, separation0, intra0, separation1, intra1, ...
+    ablation
+        run the rows of a table instead, each under --out, and print it: table3 ... table6 of the
+        paper, beta, or a TOML file like those in adapt/methods/intra_domain/recipes
+    scored_on
+        for --ablation: labelled images that each finished row is scored on
+    """
+    if not ablation:
+        _done(run, train_intra_domain(config, run, stage=stage))
+        return
+    _whole_rows(stage, scored_on)
+    recipe = read_recipe(ablation, INTRA_TABLES, IntraDomainConfig)
+    _rows(recipe, train_intra_domain, config, run, scored_on)
+
+
 @app.command(name="symmetric")
 def symmetric(
     run: Flat[Run],
@@ -160,13 +188,17 @@ def symmetric(
     if not ablation:
         _done(run, train_symmetric(config, run, stage=stage))
         return
+    _whole_rows(stage, scored_on)
+    recipe = read_recipe(ablation, SYMMETRIC_RECIPES, SymmetricConfig)
+    _rows(recipe, train_symmetric, config, run, scored_on)
+
+
+def _whole_rows(stage: str, scored_on: str) -> None:
     if stage or not scored_on:
         raise UserError(
             "--ablation runs all stages of its rows and scores them: give --scored-on with "
             "labelled images, and no --stage"
         )
-    recipe = read_recipe(ablation, SYMMETRIC_RECIPES, SymmetricConfig)
-    _rows(recipe, train_symmetric, config, run, scored_on)
 
 
 def _rows(recipe: AblationTable, train: Train, config: object, run: Run, scored_on: str) -> None:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
-from torch.distributed import all_reduce, get_world_size, is_available, is_initialized
+
+from adapt.losses import mean_over_processes
 
 BINS = 200
 FORGET = 0.99
@@ -113,12 +114,3 @@ def follow(teacher: nn.Module, student: nn.Module, keep: float) -> None:
             own.lerp_(theirs[name], 1 - keep)
         else:
             own.copy_(theirs[name])
-
-
-def mean_over_processes(x: Tensor) -> Tensor:
-    """The mean of every process's x."""
-    if is_available() and is_initialized():
-        x = x.clone()
-        all_reduce(x)
-        x = x / get_world_size()
-    return x

@@ -14,6 +14,7 @@ from adapt import saved_state
 from adapt.methods import output_adversary, source_only
 from adapt.methods.distillation import distillation as distill
 from adapt.methods.feature_to_image import feature_to_image
+from adapt.methods.intra_domain import intra_domain
 from adapt.methods.ldr import joint, reconstruction, translation
 from adapt.methods.self_training import self_training
 from adapt.methods.symmetric import star_translation, symmetric
@@ -52,6 +53,26 @@ LEAST_SQUARES = output_adversary.Config(
     width_d=8, discriminator_input="entropy", adversarial_loss="least_squares", target_norm="source"
 )
 DRAWN_FROM_FEATURES = feature_to_image.Config(width=4, lr_images=2e-3)
+
+
+def intra(adversary: Any) -> Callable[[Run], Any]:
+    """With the tiny city's labels for what is easy, and its sky for what is hard."""
+    config = intra_domain.Config(width_d=8, adversary=adversary)
+
+    def make(run: Run) -> Any:
+        method = intra_domain.IntraDomain(config, run, 4, kld=True)
+        step = method.step
+
+        def separated(batch: Any) -> Any:
+            hard = torch.where(batch.y_s == 2, 120, batch.y_s).to(torch.uint8)
+            return step(batch._replace(y_t=hard))
+
+        method.step = separated  # type: ignore[method-assign]
+        return method
+
+    return make
+
+
 GAMES: dict[str, Game] = {
     "source_only": Game(
         lambda run: source_only.SourceOnly(source_only.Config(), run, 4), falls="G"
@@ -80,6 +101,8 @@ GAMES: dict[str, Game] = {
         falls="G",
     ),
     "ldr": Game(lambda run: joint.Joint(JOINT, run, 4), falls="G"),
+    "intra_domain": Game(intra("cts"), falls="G"),
+    "intra_domain, PLA": Game(intra("pla"), falls="G"),
     "feature_to_image": Game(
         lambda run: feature_to_image.FeatureToImage(DRAWN_FROM_FEATURES, run, 4), falls="F"
     ),

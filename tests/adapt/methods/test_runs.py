@@ -31,6 +31,7 @@ METHODS = {
     "output_adversary": ["--width-d", "8"],
     "ldr": [*LDR, "--rounds", "1"],
     "self_training": ["--no-mix", "--ema", "0.5"],
+    "intra_domain": ["--width-d", "8", "--rounds", "1", "--lr-d", "1e-9"],
     "feature_to_image": ["--width", "4"],
     "symmetric": [*SYMMETRIC, "--rounds", "1"],
 }

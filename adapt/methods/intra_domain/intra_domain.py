@@ -1,0 +1,116 @@
+"""Pixel-level intra-domain adaptation, from easy to hard pixels of the target (section 4.2).
+
+With M = 1 on hard pixels, Z their index, and D's answer at every pixel (0: easy, 1: hard):
+
+    Eq. 5     L_seg = cross-entropy on easy pixels
+    PLA, 6    L_D = -log mean_M(D) - log mean_easy(1 - D),   L_adv = -log mean_M(1 - D)
+    CTS, 8    L_D = mean((D - Z)^2),                         L_adv = mean_M(D^2)
+    Eq. 9     L_G = L_seg + beta L_adv
+
+The document writes sums where means stand here: the logarithm of a sum, and the squared norm, grow
+with the image, so that beta would mean something else at every size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from adapt.data.classes import IGNORE
+from adapt.data.drawing.batches import Batch
+from adapt.game import Game, Losses
+from adapt.losses import DISCRIMINATOR_INPUTS, cross_entropy, masked_mean, minus_log_mean
+from adapt.methods.intra_domain.separation import Separated, separated
+from adapt.networks import build
+from adapt.networks.output_discriminator import OutputDiscriminator
+from adapt.networks.upsampling import full_size
+from adapt.optimizers import discriminator_optimizer, segmentor_optimizer
+from adapt.run import Run
+
+Map = Float[Tensor, "n h w"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Both levels' weights are AdaptSegNet's, whose discriminators these are; beta has no
+    published value, see recipes/beta.toml."""
+
+    adversary: Literal["cts", "pla"] = "cts"
+    """continuous index (Eq. 8), or M alone (Eq. 6)"""
+    beta: float = 0.001
+    """of the adversary on the output; 0: pseudo labels alone"""
+    beta_aux: float = 0.0002
+    """of the adversary on the auxiliary output"""
+    w_aux: float = 0.1
+    """of the auxiliary output's cross-entropy"""
+    w_kld: float = 0.1
+    """of the KLD regularisation, from the second round on"""
+    discriminator_input: Literal["probability", "entropy"] = "probability"
+    """entropy is IntraDA's"""
+    lr_d: float = 1e-4
+    width_d: int = 64
+    """channels of the discriminators' first layer"""
+
+
+class IntraDomain:
+    """G segments the target; D and D_aux say of every pixel of both outputs how hard it is."""
+
+    def __init__(self, config: Config, run: Run, classes: int, *, kld: bool) -> None:
+        self.config, self.classes = config, classes
+        self.w_kld = config.w_kld if kld else 0.0
+        self.segmentor = self.G = build(run.network, classes)
+        self.D = OutputDiscriminator(classes, config.width_d)
+        self.D_aux = OutputDiscriminator(classes, config.width_d)
+        self.shown = DISCRIMINATOR_INPUTS[config.discriminator_input]
+        self.adversary = {"cts": continuous, "pla": pixel_level}[config.adversary]
+        self.game = Game(
+            G=segmentor_optimizer(self.G, run),
+            D=discriminator_optimizer(self.D.parameters(), config.lr_d),
+            D_aux=discriminator_optimizer(self.D_aux.parameters(), config.lr_d),
+        )
+        networks = {"segmentor": self.G, "D": self.D, "D_aux": self.D_aux}
+        self.state = {**networks, **self.game.state()}
+
+    def step(self, batch: Batch) -> Losses:
+        w, out = self.config, self.G(batch.x_t)
+        size = (batch.y_t.shape[1], batch.y_t.shape[2])
+        y = separated(batch.y_t, self.classes)
+        z, aux = (full_size(z, size, self.G.align_corners) for z in out.heads)
+        loss_D, adv = self.adversary(self._judged(self.D, z), y)
+        loss_D_aux, adv_aux = self.adversary(self._judged(self.D_aux, aux), y)
+        loss_G = (
+            cross_entropy(z, y.labels)  # Eq. 5
+            + w.w_aux * cross_entropy(aux, y.labels)
+            + w.beta * adv
+            + w.beta_aux * adv_aux
+            + self.w_kld * kld(z, y.labels)
+        )
+        return self.game.play(D=loss_D, D_aux=loss_D_aux, G=loss_G)
+
+    def _judged(self, D: OutputDiscriminator, z: Float[Tensor, "n c h w"]) -> Map:
+        """D's answer in 0..1 at every pixel: its map, enlarged as the document does."""
+        size = (z.shape[2], z.shape[3])
+        return full_size(D(self.shown(z.softmax(1))), size, align_corners=False).sigmoid()[:, 0]
+
+
+def pixel_level(d: Map, y: Separated) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Eq. 6: D's loss, and the adversary's for G; 0 for a side that the batch has no pixel of."""
+    easy = y.inside & ~y.M
+    loss_D = minus_log_mean(d, y.M) + minus_log_mean(1 - d, easy)
+    return loss_D, minus_log_mean(1 - d, y.M)
+
+
+def continuous(d: Map, y: Separated) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Eq. 8: D's loss, and the adversary's for G; 0 where the batch has no hard pixel."""
+    return masked_mean((d - y.Z).square(), y.inside), masked_mean(d.square(), y.M)
+
+
+def kld(z: Float[Tensor, "n c h w"], labels: UInt8[Tensor, "n h w"]) -> Float[Tensor, ""]:
+    """Mean over labelled pixels of -(1/C) sum log p: no pixel is to be too sure of its label.
+
+    Zou et al., "Confidence Regularized Self-Training", ICCV 2019 (MRKLD), less its constant.
+    """
+    return masked_mean(-z.float().log_softmax(1).mean(1), labels != IGNORE)
