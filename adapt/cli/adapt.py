@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
 from cyclopts import App, Parameter
 from rich import print as show
@@ -25,13 +28,33 @@ from adapt.methods.symmetric.config import RECIPES as SYMMETRIC_RECIPES
 from adapt.methods.symmetric.config import Config as SymmetricConfig
 from adapt.methods.symmetric.stages import train_symmetric
 from adapt.run import Run
-from adapt.stages.ablation import AblationTable, Train, read_recipe, run_ablation
+from adapt.stages.ablation import Train, read_recipe, run_ablation
 from adapt.stages.ablation import table as ablation_table
 from adapt.stages.train import train
 from roadshift import UserError
 
 T = TypeVar("T")
 Flat = Annotated[T, Parameter(name="*")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """A table in place of one run."""
+
+    ablation: str = ""
+    """run a table's rows, each under --out, and print it: its name in adapt/methods/METHOD/recipes,
+    or a TOML file like those"""
+    scored_on: str = ""
+    """for --ablation: labelled images that each finished row is scored on"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage(Rows):
+    """One stage of the method in place of all, or a table."""
+
+    stage: str = ""
+    """run this stage alone; its folder's name"""
+
 
 app = App(name="adapt", help="Train a segmentor on one city for another; one command a method.")
 
@@ -52,158 +75,71 @@ def output_adversary(run: Flat[Run], config: Flat[oa.Config] = oa.Config()) -> N
 def self_training(
     run: Flat[Run],
     config: Flat[SelfTrainingConfig] = SelfTrainingConfig(),
-    *,
-    ablation: str = "",
-    scored_on: str = "",
+    rows: Flat[Rows] = Rows(),
 ) -> None:
-    """Learn the target from one's own moving average (DACS, DAFormer, MIC).
-
-    Parameters
-    ----------
-    ablation
-        run the rows of a table instead, each under --out, and print it: parts, or a TOML file like
-        adapt/methods/self_training/recipes/parts.toml
-    scored_on
-        for --ablation: labelled images that each finished row is scored on
-    """
-    if not ablation:
-        _done(run, train_self_training(config, run))
-        return
-    if not scored_on:
-        raise UserError("--ablation scores its rows: give --scored-on with labelled images")
-    _rows(
-        read_recipe(ablation, PARTS, SelfTrainingConfig),
-        train_self_training,
-        config,
-        run,
-        scored_on,
-    )
+    """Learn the target from one's own moving average (DACS, DAFormer, MIC)."""
+    _train(train_self_training, run, config, rows, PARTS)
 
 
 @app.command(name="ldr")
-def ldr(
-    run: Flat[Run],
-    config: Flat[LDRConfig] = LDRConfig(),
-    *,
-    stage: str = "",
-    ablation: str = "",
-    scored_on: str = "",
-) -> None:
+def ldr(run: Flat[Run], config: Flat[LDRConfig] = LDRConfig(), rows: Flat[Stage] = Stage()) -> None:
     """Translate the target, rebuild images from predicted labels (Yang et al., 2020).
 
-    Parameters
-    ----------
-    stage
-        run this stage alone: translate, pretrain, joint0, pseudo_labels1, joint1, ...
-    ablation
-        run the rows of a table instead, each under --out, and print it: table3 ... table6 of the
-        paper, or a TOML file like those in adapt/methods/ldr/recipes
-    scored_on
-        for --ablation: labelled images that each finished row is scored on
+    Stages: translate, pretrain, joint0, pseudo_labels1, joint1, ...
     """
-    if not ablation:
-        _done(run, train_ldr(config, run, stage=stage))
-        return
-    _whole_rows(stage, scored_on)
-    _rows(read_recipe(ablation, RECIPES, LDRConfig), train_ldr, config, run, scored_on)
+    _train(partial(train_ldr, stage=rows.stage), run, config, rows, RECIPES)
 
 
 @app.command(name="feature_to_image")
 def feature_to_image(
     run: Flat[Run],
     config: Flat[FeatureToImageConfig] = FeatureToImageConfig(),
-    *,
-    ablation: str = "",
-    scored_on: str = "",
+    rows: Flat[Rows] = Rows(),
 ) -> None:
-    """Redraw images from features; what is drawn must pass for the other city (LSD, 2018).
-
-    Parameters
-    ----------
-    ablation
-        run the rows of a table instead, each under --out, and print it: table4 of the paper, or a
-        TOML file like it in adapt/methods/feature_to_image/recipes
-    scored_on
-        for --ablation: labelled images that each finished row is scored on
-    """
-    if not ablation:
-        _done(run, train_feature_to_image(config, run))
-        return
-    if not scored_on:
-        raise UserError("--ablation scores its rows: give --scored-on with labelled images")
-    recipe = read_recipe(ablation, COMPONENTS, FeatureToImageConfig)
-    _rows(recipe, train_feature_to_image, config, run, scored_on)
+    """Redraw images from features; what is drawn must pass for the other city (LSD, 2018)."""
+    _train(train_feature_to_image, run, config, rows, COMPONENTS)
 
 
 @app.command(name="intra_domain")
 def intra_domain(
     run: Flat[Run],
     config: Flat[IntraDomainConfig] = IntraDomainConfig(),
-    *,
-    stage: str = "",
-    ablation: str = "",
-    scored_on: str = "",
+    rows: Flat[Stage] = Stage(),
 ) -> None:
     """Within the target, from pixels that are easy to those that are hard (PixIntraDA, 2021).
 
-    Parameters
-    ----------
-    stage
-        run this stage alone: inter, separation0, intra0, separation1, intra1, ...
-    ablation
-        run the rows of a table instead, each under --out, and print it: table3 ... table6 of the
-        paper, beta, or a TOML file like those in adapt/methods/intra_domain/recipes
-    scored_on
-        for --ablation: labelled images that each finished row is scored on
+    Stages: inter, separation0, intra0, separation1, intra1, ...
     """
-    if not ablation:
-        _done(run, train_intra_domain(config, run, stage=stage))
-        return
-    _whole_rows(stage, scored_on)
-    recipe = read_recipe(ablation, INTRA_TABLES, IntraDomainConfig)
-    _rows(recipe, train_intra_domain, config, run, scored_on)
+    _train(partial(train_intra_domain, stage=rows.stage), run, config, rows, INTRA_TABLES)
 
 
 @app.command(name="symmetric")
 def symmetric(
     run: Flat[Run],
     config: Flat[SymmetricConfig] = SymmetricConfig(),
-    *,
-    stage: str = "",
-    ablation: str = "",
-    scored_on: str = "",
+    rows: Flat[Stage] = Stage(),
 ) -> None:
     """Two segmentors with adversaries in opposite directions teach what they agree on.
 
-    Parameters
-    ----------
-    stage
-        run this stage alone: translate, adapt0, pseudo_labels1, adapt1, ...
-    ablation
-        run the rows of a table instead, each under --out, and print it: parts, or a TOML file like
-        adapt/methods/symmetric/recipes/parts.toml
-    scored_on
-        for --ablation: labelled images that each finished row is scored on
+    Stages: translate, adapt0, pseudo_labels1, adapt1, ...
     """
-    if not ablation:
-        _done(run, train_symmetric(config, run, stage=stage))
+    _train(partial(train_symmetric, stage=rows.stage), run, config, rows, SYMMETRIC_RECIPES)
+
+
+def _train(train: Train, run: Run, config: Any, rows: Rows, recipes: Path) -> None:
+    """All of a run, one stage of it, or the rows of a table."""
+    if not rows.ablation:
+        _done(run, train(config, run, shared=None))
         return
-    _whole_rows(stage, scored_on)
-    recipe = read_recipe(ablation, SYMMETRIC_RECIPES, SymmetricConfig)
-    _rows(recipe, train_symmetric, config, run, scored_on)
-
-
-def _whole_rows(stage: str, scored_on: str) -> None:
-    if stage or not scored_on:
+    one_stage = isinstance(rows, Stage) and rows.stage
+    if one_stage or not rows.scored_on:
         raise UserError(
             "--ablation runs all stages of its rows and scores them: give --scored-on with "
             "labelled images, and no --stage"
         )
-
-
-def _rows(recipe: AblationTable, train: Train, config: object, run: Run, scored_on: str) -> None:
-    if rows := run_ablation(recipe, train, config, run, scored_on):
-        show(ablation_table(recipe, rows))
+    recipe = read_recipe(rows.ablation, recipes, type(config))
+    if found := run_ablation(recipe, train, config, run, rows.scored_on):
+        show(ablation_table(recipe, found))
 
 
 def _done(run: Run, first: bool) -> None:

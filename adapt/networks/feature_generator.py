@@ -20,7 +20,6 @@ from roadshift import UserError
 
 PROBED = 256
 """pixels a side of the image whose maps tell the strides"""
-DROPOUT = 0.5
 
 
 class Level(NamedTuple):
@@ -48,7 +47,9 @@ class FeatureGenerator(nn.Module):
     The dropout is the noise: it stays on also when the generator is looked at.
     """
 
-    def __init__(self, features: Level, skips: tuple[Level, ...], width: int = 64) -> None:
+    def __init__(
+        self, features: Level, skips: tuple[Level, ...], width: int = 64, dropout: float = 0.5
+    ) -> None:
         super().__init__()
         strides = [features.stride >> i for i in range(features.stride.bit_length())]
         self.strides, self.skipped = strides, {s.stride: k for k, s in enumerate(skips)}
@@ -57,7 +58,7 @@ class FeatureGenerator(nn.Module):
         self.stages = nn.ModuleList()
         for stride in strides:
             after = width * min(stride, 8)
-            self.stages.append(_stage(before + extra.get(stride, 0), after))
+            self.stages.append(_stage(before + extra.get(stride, 0), after, dropout))
             before = after
         self.head = nn.Conv2d(before, 3, 7, 1, 3)
         self.apply(init_convolution)
@@ -77,26 +78,26 @@ class FeatureGenerator(nn.Module):
 class _Residual(nn.Module):
     """One convolution, normed, with dropout, beside the identity: the paper's block."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, dropout: float) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv2d(channels, channels, 3, 1, 1, bias=False),
             nn.InstanceNorm2d(channels),
             nn.ReLU(inplace=True),
-            nn.Dropout(DROPOUT),
+            nn.Dropout(dropout),
         )
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.layers(x)
 
 
-def _stage(before: int, after: int) -> nn.Sequential:
+def _stage(before: int, after: int, dropout: float) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(before, after, 3, 1, 1, bias=False),
         nn.InstanceNorm2d(after),
         nn.ReLU(inplace=True),
-        _Residual(after),
-        _Residual(after),
+        _Residual(after, dropout),
+        _Residual(after, dropout),
     )
 
 

@@ -60,6 +60,8 @@ class Config:
     """of G and D"""
     width: int = 64
     """channels of the first layer of D, and of the last of G"""
+    dropout: float = 0.5
+    """of G, in place of noise"""
     patches: bool = True
     """False: D judges whole images (Table 4)"""
     space: Literal["image", "feature"] = "image"
@@ -72,6 +74,8 @@ class Config:
             if getattr(self, name) < 0:
                 flag = name.replace("_", "-")
                 raise UserError(f"--{flag} is {getattr(self, name)}; wanted 0 or more")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"--dropout is {self.dropout}; wanted 0 or more, below 1")
         if self.width < 1:
             raise UserError(f"--width is {self.width}; it must be at least 1")
 
@@ -82,7 +86,7 @@ class FeatureToImage:
     def __init__(self, config: Config, run: Run, classes: int) -> None:
         self.config = config
         self.segmentor = self.F = build(run.network, classes)
-        self.G = FeatureGenerator(*levels_of(self.F), config.width)
+        self.G = FeatureGenerator(*levels_of(self.F), config.width, config.dropout)
         self.D = FourWayDiscriminator(classes, config.width, patches=config.patches)
         self.game = Game(
             F=segmentor_optimizer(self.F, run),

@@ -32,7 +32,7 @@ METHODS = {
     "ldr": [*LDR, "--rounds", "1"],
     "self_training": ["--no-mix", "--ema", "0.5"],
     "intra_domain": ["--width-d", "8", "--rounds", "1", "--lr-d", "1e-9"],
-    "feature_to_image": ["--width", "4"],
+    "feature_to_image": ["--width", "4", "--dropout", "0", "--lr-images", "1e-9"],
     "symmetric": [*SYMMETRIC, "--rounds", "1"],
 }
 
