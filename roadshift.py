@@ -88,6 +88,7 @@ COMMANDS = {
         "adapt.cli.evaluate:evaluate", "Score a run: per-class IoU and mIoU.", "train"
     ),
     "compare": Command("adapt.cli.compare:compare_runs", "Runs side by side, on a page.", "train"),
+    "study": Command("adapt.cli.study:app", "Questions to trained runs.", "train"),
     "export": Command("export.cli.export:export", "A run as a verified bundle.", "train,cpu"),
     "engine": Command("export.cli.engine:engine", "Build a TensorRT engine on this device.", "gpu"),
     "verify": Command("serve.cli:verify", "Check a bundle on this device.", "cpu"),

@@ -26,7 +26,7 @@ from adapt.networks.image_generator import Reconstructor, Translator
 from adapt.networks.segmentor import Segmentor
 from adapt.networks.segmentors.fused import Fused
 from adapt.networks.segmentors.translated import Translated
-from adapt.saved_state import kept_at, load
+from adapt.saved_state import kept_at, kept_steps, load
 from roadshift import UserError, replacing
 
 FORMAT = 3
@@ -137,7 +137,7 @@ def write_info(run: Path, info: RunInfo) -> None:
 def _kept(run: Path, step: int) -> Path:
     path = kept_at(run, step)
     if not path.is_file():
-        steps = sorted(int(p.stem.removeprefix("step_")) for p in run.glob("step_*.safetensors"))
+        steps = kept_steps(run)
         raise UserError(
             f"{run} kept no step {step}; "
             + (f"it has {', '.join(map(str, steps))}" if steps else "train with --keep-every")

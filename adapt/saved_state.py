@@ -52,6 +52,11 @@ def kept_at(run: Path, step: int) -> Path:
     return run / f"step_{step:06d}.safetensors"
 
 
+def kept_steps(run: Path) -> list[int]:
+    """The steps whose networks a run folder has, in their order."""
+    return sorted(int(p.stem.removeprefix("step_")) for p in run.glob("step_*.safetensors"))
+
+
 def step_of(run: Path) -> int:
     """The step of a run folder's last checkpoint; 0 where there is none yet."""
     path = run / "last.safetensors"
