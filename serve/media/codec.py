@@ -19,6 +19,8 @@ MAGIC = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG"}
 # default filter, and half the bytes. Older versions of OpenCV cannot choose the filter.
 _UP = ("IMWRITE_PNG_FILTER", "IMWRITE_PNG_FILTER_UP")
 _PNG_LABELS = [getattr(cv2, name) for name in _UP] if hasattr(cv2, _UP[0]) else []
+# One pass over the frame less than turning BGR round; since OpenCV 4.11.
+_RGB: int | None = getattr(cv2, "IMREAD_COLOR_RGB", None)
 
 
 class Header(NamedTuple):
@@ -67,12 +69,14 @@ def decode(data: bytes, max_pixels: int | None = None) -> NDArray[np.uint8]:
     if header.format == "JPEG" and data.find(b"\xff\xd9", _scan_start(data)) < 0:
         raise Refusal(400, broken)
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), _RGB or cv2.IMREAD_COLOR)
     except cv2.error as error:  # beyond OpenCV's own limit of pixels
         raise Refusal(400, f"the {header.format} image could not be decoded") from error
     if image is None:
         raise Refusal(400, broken)
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+    if _RGB is None:
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return image.astype(np.uint8, copy=False)
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:

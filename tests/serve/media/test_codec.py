@@ -10,6 +10,7 @@ from PIL import Image
 
 from roadshift import UserError
 from serve.limits import Limits, Refusal
+from serve.media import codec
 from serve.media.codec import decode, deflate, encode_jpeg, encode_png, inflate, read_header
 
 
@@ -58,6 +59,15 @@ def test_grey_16_bit_and_transparent_become_rgb():
     assert (decode(cv2.imencode(".png", grey)[1].tobytes()) == 128).all()
     clear = np.full((4, 6, 4), 100, np.uint8)
     assert decode(cv2.imencode(".png", clear)[1].tobytes()).shape == (4, 6, 3)
+
+
+@pytest.mark.parametrize("flag", [None, getattr(cv2, "IMREAD_COLOR_RGB", None)])
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_red_comes_first_whichever_opencv_it_is(flag, form, monkeypatch):
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), (250, 120, 10)).save(file, form)
+    monkeypatch.setattr(codec, "_RGB", flag)
+    assert np.abs(decode(file.getvalue()).astype(int) - (250, 120, 10)).max() < 5
 
 
 def test_exif_orientation_is_applied():

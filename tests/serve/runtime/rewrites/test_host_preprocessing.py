@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import onnx
 import onnxruntime
@@ -10,6 +11,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch.nn.functional import interpolate
 
+from serve.runtime.rewrites import host_preprocessing
 from serve.runtime.rewrites.host_preprocessing import planes_of, without_front
 
 WORK = (24, 40)
@@ -66,6 +68,27 @@ def test_planes_are_torchs(size) -> None:
     planes = torch.from_numpy(given).permute(0, 3, 1, 2).float()
     wanted = interpolate(planes, size=WORK, mode="bilinear", align_corners=False).numpy()
     assert np.abs(planes_of(given, WORK) - wanted).max() < 1e-3  # of 255
+
+
+@pytest.mark.parametrize("size", [(24, 40), (48, 80), (72, 40), (48, 200)])
+@pytest.mark.parametrize("band", [1, 500, 4000])
+def test_bands_give_the_numbers_of_the_whole_frame(size, band, monkeypatch) -> None:
+    given, taken = images(size), []
+    whole = planes_of(given, WORK)
+    resize = cv2.resize
+    monkeypatch.setattr(host_preprocessing, "BAND", band)
+    monkeypatch.setattr(
+        cv2, "resize", lambda a, *b, **c: taken.append(len(a)) or resize(a, *b, **c)
+    )
+    assert np.array_equal(planes_of(given, WORK), whole)
+    assert all(rows * size[1] <= max(band, size[1] * size[0] // WORK[0]) for rows in taken)
+
+
+def test_a_frame_of_another_ratio_is_resized_as_a_whole(monkeypatch) -> None:
+    given = images((90, 80))
+    whole = planes_of(given, WORK)
+    monkeypatch.setattr(host_preprocessing, "BAND", 1)
+    assert np.array_equal(planes_of(given, WORK), whole)
 
 
 @pytest.mark.parametrize("size", SIZES)
