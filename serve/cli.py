@@ -106,6 +106,8 @@ def serve(
     engine = Engine(read, **asdict(device))
     drawings = image_graphs_of(read, provider=device.provider, threads=device.threads)
     logging.info("%s, labels by the %s route: %s", engine.precision, engine.route, engine.why)
+    limits = limits.of(read)
+    logging.info("a request has at most %d pixels (--pixels)", limits.pixels)
     with listen(host, port) as bound:
         address = f"[{host}]" if ":" in host else host
         port = bound.getsockname()[1]

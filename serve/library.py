@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from export.bundle import ANY, Trust, read_bundle
 from export.bundle.graphs import Precision
 from roadshift import UserError
-from serve.limits import Limits
+from serve.limits import pixel_limit
 from serve.media.codec import decode
 from serve.runtime.engine import Answer, Engine
 
@@ -60,16 +60,18 @@ def open_bundle(
     precision: Precision = "fp32",
     threads: int = 0,
     trust: Trust = ANY,
-    max_pixels: int = Limits.pixels,
+    max_pixels: int | None = None,
 ) -> OpenBundle:
     """The bundle in that folder, its files compared with their hashes and its golden frames tried.
 
     `threads` are CPU threads of one call (0: one a core); `trust` is what the bundle must
-    prove (its digest, a signature); images given as bytes have at most `max_pixels`. Raises
+    prove (its digest, a signature); images given as bytes have at most `max_pixels`, by default 4
+    times those of the largest frame that the bundle knows, and at least 4 Mi. Memory beyond a usual
+    frame's is given back after each call (see `serve.runtime.working_memory`). Raises
     UserError for a folder that is no whole bundle or a precision that it lacks, Failure when the
     provider does not start or a golden frame does not come out as it should.
     """
     bundle = read_bundle(Path(folder), trust)
     engine = Engine(bundle, provider=provider, precision=precision, threads=threads)
     engine.check_golden()
-    return OpenBundle(engine, max_pixels)
+    return OpenBundle(engine, max_pixels or pixel_limit(bundle))

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from export.bundle import Bundle
 from roadshift import UserError
+
+LEAST_PIXELS = 4 << 20
+"""Taken from every bundle: two frames of 1024x2048."""
+TIMES = 4
+"""Of the pixels of the largest frame that a bundle knows: twice its height and its width."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +23,10 @@ class Limits:
     """The largest JSON part: the parser holds Python's lock, and nothing else answers meanwhile."""
     json_values: int = 4 << 20
     """The most numbers that an answer holds as JSON; binary tensors are not counted."""
-    pixels: int = 16 << 20
-    """The most pixels of one request, all its images together."""
+    pixels: int | None = None
+    """The most pixels of one request, all its images together, each counted at least as large as
+    the network works. By default 4 times those of the largest frame that the bundle knows (its
+    size, the size worked at, its golden frames), and at least 4 Mi."""
     waiting: int = 8
     """The most requests behind the one that the engine works on."""
     body_seconds: float = 60.0
@@ -27,9 +35,20 @@ class Limits:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             least = 0 if name == "waiting" else 1
-            if value < least:
+            if value is not None and value < least:
                 option = name.replace("_", "-")
                 raise UserError(f"--{option} is {value}: wanted at least {least}")
+
+    def of(self, bundle: Bundle) -> Limits:
+        """These limits, with the bundle's own where none was given."""
+        return self if self.pixels is not None else replace(self, pixels=pixel_limit(bundle))
+
+
+def pixel_limit(bundle: Bundle) -> int:
+    """The most pixels of an image, or of several together, where nobody says otherwise."""
+    sizes = [golden.labels.shape for golden in bundle.golden()]
+    sizes += [size for size in (bundle.size, bundle.provenance.get("work_size")) if size]
+    return max(LEAST_PIXELS, TIMES * max(int(height) * int(width) for height, width in sizes))
 
 
 class Refusal(UserError):  # noqa: N818 - what the server does, rightly

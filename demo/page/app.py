@@ -19,7 +19,6 @@ from demo.page.reconstruction_tab import ReconstructionTab
 from demo.page.segmentation import Pixels, SegmentedImage, heat, painted, segment
 from export.bundle import Bundle, Golden
 from roadshift import Failure, UserError
-from serve.limits import Limits
 from serve.media.codec import decode
 from serve.media.paint import class_shares
 from serve.runtime.engine import Engine
@@ -28,6 +27,7 @@ from serve.runtime.image_graphs import ImageGraph
 OPACITY = 60
 # Each open page keeps its last image on the server, for the opacity slider.
 MAX_PAGES = 32
+MOST_PIXELS = 16 << 20  # a photo of a phone
 Changes = dict[Block, Any]
 """New values of components; the others stay as they are."""
 
@@ -131,7 +131,7 @@ class _Shower:
         self._bundle, self._engine, self._golden, self._parts = bundle, engine, golden, parts
 
     def upload(self, data: bytes, opacity: float) -> Changes:
-        return self._explained(lambda: decode(data, Limits().pixels), opacity)
+        return self._explained(lambda: decode(data, MOST_PIXELS), opacity)
 
     def example(self, opacity: float, event: gr.SelectData) -> Changes:
         return self.golden(int(event.index), opacity)

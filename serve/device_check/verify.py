@@ -72,7 +72,7 @@ def _precision(
     check_bytes(engine)
     golden = {engine.route: reproduced.agreement}
     if second is not None:
-        golden[second.route] = second.check_golden()
+        golden[second.route] = second.reproduce(outputs=True).agreement
     return PrecisionReport(
         precision=precision,
         lowered=share,

@@ -35,7 +35,7 @@ class Service:
 
     def __init__(self, engine: Engine, drawings: Sequence[Graph], limits: Limits) -> None:
         self.engine = engine
-        self.limits = limits
+        self.limits = limits.of(engine.bundle)
         self.models = {
             graph.name: Model(graph, model_spec(graph), Tallies()) for graph in (engine, *drawings)
         }
@@ -79,10 +79,12 @@ class Service:
 
     def check(self, model: Model, shape: tuple[int, ...]) -> None:
         """Raises Refusal: 413 for more pixels than the limit, 400 for another size."""
-        count = shape[0] * shape[1] * shape[2]
-        if count > self.limits.pixels:
+        count, most = model.graph.pixels(shape), self.limits.pixels
+        if most is not None and count > most:
             raise Refusal(
-                413, f"the images have {count} pixels together; at most {self.limits.pixels}"
+                413,
+                f"the images have {count} pixels together; at most {most} are taken, and each "
+                "counts at least as large as the network works: send fewer or smaller ones",
             )
         try:
             model.graph.check(shape)

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from export.bundle import SEGMENTOR, Bundle
 from export.bundle.reproduction import Found, Reproduction, reproduction
 from roadshift import Failure, UserError, unknown
+from serve.runtime.exact_labels.confidence import confidence_at
 from serve.runtime.exact_labels.labels import labels_at
 from serve.runtime.graph import Graph
 
 ROUTES = ("auto", "exact", "dense")
-"""How labels come about: "exact", on the host from the low-resolution logits; "dense", in the graph
-from the upsampled ones. The two are equal, but for ties within rounding."""
+"""How labels and confidence come about: "exact", on the host from the low-resolution logits;
+"dense", in the graph from the upsampled ones. The two are equal, but for ties within rounding."""
 
 
 class Answer(NamedTuple):
@@ -61,15 +62,18 @@ class Engine(Graph):
         """What labels need of the graph."""
         return ("logits",) if self.route == "exact" else ("labels",)
 
-    def run(self, values: NDArray[np.uint8], wanted: Sequence[str]) -> dict[str, NDArray[Any]]:
-        """The named outputs for images uint8 [n,h,w,3]; raises like Graph.run.
-
-        With the confidence everything comes from the graph, which upsamples for it in any case.
-        """
-        if self.route == "dense" or not {"labels"} <= set(wanted) <= {"labels", "logits"}:
-            return super().run(values, wanted)
-        found = super().run(values, ["logits"])
-        found["labels"] = self.upsampled(found["logits"], values.shape[1:3])
+    def answers(self, values: NDArray[np.uint8], wanted: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """The named outputs for images uint8 [n,h,w,3]; on the exact route labels and confidence
+        come about here, of the graph's logits."""
+        if self.route == "dense" or not set(wanted) <= set(self.spec.outputs):
+            return super().answers(values, wanted)
+        found = super().answers(values, ["logits"])
+        size = (values.shape[1], values.shape[2])
+        if "labels" in wanted:
+            found["labels"] = self.upsampled(found["logits"], size)
+        if "confidence" in wanted:
+            how = self.bundle.align_corners, self.threads
+            found["confidence"] = confidence_at(found["logits"], size, *how)
         return {name: found[name] for name in wanted}
 
     def upsampled(self, logits: NDArray[np.float32], size: Sequence[int]) -> NDArray[np.uint8]:
@@ -89,8 +93,8 @@ class Engine(Graph):
     def reproduce(self, *, outputs: bool = False) -> Reproduction:
         """How well the golden frames come out: in batches of two, and the first also alone.
 
-        With `outputs` confidence and logits are compared too, which the graph gives. Raises Failure
-        for a frame, a class or an output that is not as the manifest promises.
+        With `outputs` confidence and logits are compared too. Raises Failure for a frame, a class
+        or an output that is not as the manifest promises.
         """
         golden = self.bundle.golden()
         found = [Found(labels) for labels in self._labels_of([one.image for one in golden])]
@@ -123,11 +127,13 @@ class Engine(Graph):
             pair = images[len(found) : len(found) + 2]
             if self.inputs[0].shape[0] == 1 or pair[0].shape != pair[-1].shape:
                 pair = pair[:1]
-            found += list(self.segment(np.stack(pair)).labels)
+            together = np.stack(pair)
+            self.check(together.shape)
+            found += list(self.at_once(together, ["labels"])["labels"])
         return found
 
     def _other_outputs(self, image: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any]]:
-        answer = super().run(image[None], ["confidence", "logits"])
+        answer = self.run(image[None], ["confidence", "logits"])
         return answer["confidence"][0], answer["logits"][0]
 
 

@@ -14,6 +14,7 @@ from export.bundle import Bundle, GraphSpec
 from roadshift import Failure, UserError, hxw
 from serve.runtime.onnx_runtime import Runtime
 from serve.runtime.sessions import Sessions
+from serve.runtime.working_memory import AT_ONCE
 
 DATATYPES: dict[int, str] = {onnx.TensorProto.UINT8: "UINT8", onnx.TensorProto.FLOAT: "FP32"}
 
@@ -107,21 +108,41 @@ class Graph(ABC):
                 f"this bundle takes {self.inputs[0].shape[0]} image(s) at a time, got {shape[0]}"
             )
 
+    def pixels(self, shape: Sequence[int]) -> int:
+        """The pixels of an input of this shape ([n,h,w,*channels]) as the memory sees them: a small
+        frame is enlarged to the size that the network works at."""
+        return shape[0] * max(shape[1] * shape[2], self.sessions.work_pixels)
+
     def run(self, values: NDArray[np.uint8], wanted: Sequence[str]) -> dict[str, NDArray[Any]]:
         """The named outputs for an input uint8 [n,h,w,*channels]; others need not be computed.
 
-        Raises UserError for an input that does not fit, Failure when the device gives up.
+        On the CPU, where a batch is no faster than its frames one by one, no more of them run at
+        once than AT_ONCE pixels. Raises UserError for an input that does not fit, Failure when the
+        device gives up.
         """
         self.check(values.shape)
+        n = len(values)
+        if self.provider == "cpu" and self.inputs[0].shape[0] < 0:
+            n = max(1, AT_ONCE // self.pixels((1, *values.shape[1:])))
+        parts = [self.at_once(values[i : i + n], wanted) for i in range(0, len(values), n)]
+        if len(parts) == 1:
+            return parts[0]
+        return {name: np.concatenate([part[name] for part in parts]) for name in wanted}
+
+    def at_once(self, values: NDArray[np.uint8], wanted: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """The same, all in one run however large it is, of an input that fits."""
         try:
-            found = self.sessions.run(values, wanted)
+            return self.answers(values, wanted)
         except Failure:
             raise
         except Exception as error:  # ONNX Runtime's errors have no base class of their own
             raise Failure(
                 f"the engine failed on {self.takes} of shape {list(values.shape)}: {error}"
             ) from error
-        return dict(zip(wanted, found, strict=True))
+
+    def answers(self, values: NDArray[np.uint8], wanted: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """The named outputs as they come about in this graph; raises whatever ONNX Runtime does."""
+        return dict(zip(wanted, self.sessions.run(values, wanted), strict=True))
 
 
 def _listing(tensors: Iterable[tuple[str, str]]) -> str:

@@ -19,6 +19,7 @@ from serve.runtime.onnx_runtime import Runtime
 from serve.runtime.rewrites.host_preprocessing import planes_of, without_front
 from serve.runtime.rewrites.int8_on_cpu import for_cpu
 from serve.runtime.rewrites.prune import pruned
+from serve.runtime.working_memory import WorkingMemory
 
 log = logging.getLogger(__name__)
 ALONE = ("labels", "logits")
@@ -114,9 +115,18 @@ class Sessions:
             log.warning("runs without a CUDA graph, which this device refused: %s", failure)
             return self._bound(session)
 
+    @property
+    def work_pixels(self) -> int:
+        """The pixels of a frame as the network sees it, where that is always as many; else 0."""
+        return self._work_size[0] * self._work_size[1] if self._work_size else 0
+
     def _plain(self, session: Any) -> SessionRun:
+        memory = WorkingMemory(self.runtime.ort)
+
         def run(values: NDArray[np.uint8], wanted: Sequence[str]) -> list[NDArray[Any]]:
-            return session.run(list(wanted), self.feed(values, session))
+            feed = self.feed(values, session)
+            (given,) = feed.values()
+            return session.run(list(wanted), feed, memory.options(given.shape))
 
         return run
 

@@ -8,11 +8,7 @@ everything is (`serve.dense_labels`).
 
 from __future__ import annotations
 
-import os
-from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import lru_cache
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +16,7 @@ from numpy.typing import NDArray
 from serve.runtime.exact_labels.border_cells import refine
 from serve.runtime.exact_labels.dense_labels import best, fill_densely
 from serve.runtime.exact_labels.pixel_axis import Axis, Floats, axis
+from serve.runtime.exact_labels.threads import cores, in_threads, settings
 
 MOST = 0.5
 """The share of border cells above which it is faster to interpolate all."""
@@ -44,19 +41,14 @@ def labels_at(
     rows, columns = axis(hs, size[0], align_corners), axis(ws, size[1], align_corners)
     labels = np.empty((n, *size), np.uint8)
     classes = best(logits.swapaxes(0, 1))
-    threads = (threads or os.cpu_count() or 1) if _borders(classes) * labels.size > ALONE else 1
+    threads = cores(threads) if _borders(classes) * labels.size > ALONE else 1
 
     def fill(task: tuple[int, int, int]) -> None:
         i, first, last = task
-        with _settings():
+        with settings():
             _fill((logits[i], classes[i]), rows.part(first, last), columns, labels[i])
 
-    tasks = list(_tasks(n, len(rows.start), threads))
-    if threads == 1:
-        for task in tasks:
-            fill(task)
-    else:
-        list(_pool(threads).map(fill, tasks))
+    in_threads(fill, list(_tasks(n, len(rows.start), threads)), threads)
     return labels
 
 
@@ -66,26 +58,6 @@ def _tasks(n: int, groups: int, threads: int) -> Iterator[tuple[int, int, int]]:
     for i in range(n):
         for k in range(parts):
             yield i, groups * k // parts, groups * (k + 1) // parts
-
-
-@lru_cache(4)
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="labels")
-
-
-@contextmanager
-def _settings() -> Generator[None]:
-    """How numpy is to work here.
-
-    NaN and infinities are the caller's; rows shorter than numpy's buffer would be copied through
-    it, at three times the cost.
-    """
-    before = np.setbufsize(16)
-    try:
-        with np.errstate(all="ignore"):
-            yield
-    finally:
-        np.setbufsize(before)
 
 
 def _borders(classes: NDArray[np.uint8]) -> float:

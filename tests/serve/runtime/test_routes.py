@@ -56,7 +56,7 @@ def test_only_what_is_needed_is_loaded(exact, images):
     engine.run(images, ["labels", "logits"])
     assert loaded(engine) == [("logits",)]
     engine.segment(images, confidence=True)
-    assert loaded(engine) == [("logits",), ()]
+    assert loaded(engine) == [("logits",)]  # confidence too comes of the logits
     assert loaded(Engine(exact, threads=1, route="dense")) == [("labels",)]
 
 
