@@ -47,7 +47,8 @@ took for the same frame; in CPU time, what else the machine does counts less.
 
 - **limit**: our decoder, the bare network on floats that lie ready, our encoder on the very labels
   that the library gives for that frame. In fp32 the network is torch.onnx's export for that size
-  without our rewriting, in int8 the bundle's graph from its first layer on.
+  without our rewriting, in int8 the bundle's graph from its first layer on, with the kernels that
+  sum exactly on this CPU.
 - **library**: `open_bundle(...).segment(jpeg)` and `encode_png`.
 - **segment**: the library and the overlay's JPEG, as `roadshift segment` writes both.
 
