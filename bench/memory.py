@@ -43,8 +43,9 @@ MB resident (Linux' VmRSS and VmHWM) of a process with one thread, given these f
 as image files: `left` after the frame, `peak` while it was worked on, decoding included; `ms` is
 CPU time, the least of the frame's runs. **before**: ONNX Runtime's arena keeps all that was ever
 needed, the confidence comes of the upsampled logits of all classes, a batch runs at once. **ours**:
-the confidence comes of some rows at a time, batches run in parts, and the arena is given back after
-a frame of another size than the one before, and after one of more than 1024x2048.
+the confidence comes of some rows at a time, batches run in parts, the arena is given back after a
+frame of another size than the one before, and frames of more than 1024x2048, and than any that the
+bundle knows, run without one, in a session of their own that the first of them has to load.
 """
 
 
@@ -110,6 +111,9 @@ class Before(Engine):
 
 class Keeping(WorkingMemory):
     """As ONNX Runtime does by itself."""
+
+    def is_usual(self, shape: Sequence[int]) -> bool:  # noqa: ARG002
+        return True
 
     def options(self, shape: Sequence[int]) -> Any:  # noqa: ARG002
         return onnxruntime.RunOptions()

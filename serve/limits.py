@@ -26,7 +26,7 @@ class Limits:
     pixels: int | None = None
     """The most pixels of one request, all its images together, each counted at least as large as
     the network works. By default 4 times those of the largest frame that the bundle knows (its
-    size, the size worked at, its golden frames), and at least 4 Mi."""
+    size, the size worked at, frames it was compared on), and at least 4 Mi."""
     waiting: int = 8
     """The most requests behind the one that the engine works on."""
     body_seconds: float = 60.0
@@ -46,9 +46,7 @@ class Limits:
 
 def pixel_limit(bundle: Bundle) -> int:
     """The most pixels of an image, or of several together, where nobody says otherwise."""
-    sizes = [golden.labels.shape for golden in bundle.golden()]
-    sizes += [size for size in (bundle.size, bundle.provenance.get("work_size")) if size]
-    return max(LEAST_PIXELS, TIMES * max(int(height) * int(width) for height, width in sizes))
+    return max(LEAST_PIXELS, TIMES * bundle.largest_known)
 
 
 class Refusal(UserError):  # noqa: N818 - what the server does, rightly

@@ -81,6 +81,15 @@ class Bundle:
             )
         return name
 
+    @property
+    def largest_known(self) -> int:
+        """The pixels of the largest frame that it knows: its size, the size worked at, or frames on
+        which its graph was compared with torch; 0 where it knows none."""
+        checks = self.checks.get("precisions", {}).values()
+        sizes = [made["size"] for check in checks for made in check.get("sizes", ())]
+        sizes += [size for size in (self.size, self.provenance.get("work_size")) if size]
+        return max((int(height) * int(width) for height, width in sizes), default=0)
+
     def min_agreement(self, precision: str) -> float:
         """The share (0..1) of a golden frame's labels that a device must give."""
         self.segmentor(precision)

@@ -36,16 +36,24 @@ class Runtime:
         return str(self.ort.__version__)
 
     def session(
-        self, graph: bytes, what: str, *, capture: bool = False, profile: Path | None = None
+        self,
+        graph: bytes,
+        what: str,
+        *,
+        capture: bool = False,
+        profile: Path | None = None,
+        arena: bool = True,
     ) -> Any:
         """A session of the ONNX file's content `graph`; `what` it is, for people.
 
         `capture` makes a CUDA graph of it, see `providers.chain`; with `profile` the session
-        writes how long each node takes to a file that begins with that path. Raises Failure when
-        the graph does not load, or the provider does not start.
+        writes how long each node takes to a file that begins with that path. Without an `arena`
+        what a run needs on the CPU is allocated anew in each. Raises Failure when the graph does
+        not load, or the provider does not start.
         """
         options = self.ort.SessionOptions()
         options.intra_op_num_threads = self.threads
+        options.enable_cpu_mem_arena = arena
         options.log_severity_level = 3  # warnings about shapes say nothing to a user
         # Idle threads would go on spinning for a while after a run, on the cores on which the
         # labels are then finished: without that the finishing takes half the time or less.

@@ -45,6 +45,8 @@ class Sessions:
         self.prepares = False
         """Whether the host resizes the frame for the graph of the logits."""
         self._lock = threading.Lock()
+        self._usual = bundle.largest_known
+        self._large: dict[tuple[str, ...], Any] = {}
         self._runners: dict[tuple[tuple[str, ...], bool], SessionRun] = {}
 
     def read(self) -> onnx.ModelProto:
@@ -121,14 +123,25 @@ class Sessions:
         return self._work_size[0] * self._work_size[1] if self._work_size else 0
 
     def _plain(self, session: Any) -> SessionRun:
-        memory = WorkingMemory(self.runtime.ort)
+        memory = WorkingMemory(self.runtime.ort, self._usual)
 
         def run(values: NDArray[np.uint8], wanted: Sequence[str]) -> list[NDArray[Any]]:
             feed = self.feed(values, session)
             (given,) = feed.values()
+            if not memory.is_usual(given.shape):
+                return self._without_arena(wanted).run(list(wanted), feed)
             return session.run(list(wanted), feed, memory.options(given.shape))
 
         return run
+
+    def _without_arena(self, wanted: Sequence[str]) -> Any:
+        """A session that gives all memory back at once: for what is larger than usual."""
+        with self._lock:
+            key = _alone(wanted)
+            if key not in self._large:
+                graph = self.graph(wanted).SerializeToString()
+                self._large[key] = self.runtime.session(graph, self.what, arena=False)
+            return self._large[key]
 
     def _bound(self, session: Any) -> SessionRun:
         return Binding(self.runtime.ort, session)

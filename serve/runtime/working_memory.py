@@ -2,7 +2,8 @@
 
 Its arena keeps what a run needed for the next one, since every page of new memory costs time. But
 it keeps the most that was ever needed, and of frames of a new size twice what they need: the first
-run allocates tensor by tensor, later ones a plan of them all.
+run allocates tensor by tensor, later ones a plan of them all. An answer that is still in use holds
+a whole region of it. So what is larger than usual runs without an arena.
 """
 
 from __future__ import annotations
@@ -13,27 +14,32 @@ from types import ModuleType
 from typing import Any
 
 AT_ONCE = 2 << 20
-"""Pixels that a graph works on at once where it is given a batch, and up to which the memory for
-them is kept: those of a frame of 1024x2048."""
+"""Pixels that a graph works on at once where it is given a batch, and usual ones in any case: those
+of a frame of 1024x2048."""
 GIVE_BACK = ("memory.enable_memory_arena_shrinkage", "cpu:0")
 
 
 class WorkingMemory:
-    """Of one session: kept from run to run while inputs of one shape follow each other."""
+    """Of one session: kept from run to run while inputs of one shape follow each other.
 
-    def __init__(self, ort: ModuleType) -> None:
-        self._ort = ort
+    Inputs of up to `usual` pixels are for its arena.
+    """
+
+    def __init__(self, ort: ModuleType, usual: int) -> None:
+        self._ort, self._usual = ort, max(usual, AT_ONCE)
         self._last: tuple[int, ...] = ()
 
-    def options(self, shape: Sequence[int]) -> Any:
-        """ONNX Runtime's options for a run on an input of that shape: label maps [n,h,w] or frames.
+    def is_usual(self, shape: Sequence[int]) -> bool:
+        """Whether an input of that shape, label maps [n,h,w] or frames, is not too large for it."""
+        return math.prod(shape) <= (3 if len(shape) == 4 else 1) * self._usual
 
-        Its memory is given back afterwards, unless it fits the run before and is of usual size.
+    def options(self, shape: Sequence[int]) -> Any:
+        """ONNX Runtime's options for a run on an input of that shape.
+
+        Its memory is given back afterwards, unless the run before had the same shape.
         """
         options = self._ort.RunOptions()
-        shape = tuple(shape)
-        channels = 3 if len(shape) == 4 else 1
-        if shape != self._last or math.prod(shape) > channels * AT_ONCE:
+        if tuple(shape) != self._last:
             options.add_run_config_entry(*GIVE_BACK)
-        self._last = shape
+        self._last = tuple(shape)
         return options

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 
 from serve.limits import LEAST_PIXELS, Limits, pixel_limit
-from serve.runtime import graph
+from serve.runtime import graph, working_memory
 from serve.runtime.engine import Engine
 from serve.runtime.working_memory import AT_ONCE, GIVE_BACK, WorkingMemory
 
@@ -36,21 +36,34 @@ class Recording:
 
 def test_memory_is_kept_while_usual_frames_of_one_shape_follow_each_other():
     ort = Recording()
-    memory = WorkingMemory(ort)
+    memory = WorkingMemory(ort, 0)
     usual, other = (1, 1024, 2048, 3), (1, 3, 512, 1024)
     for shape in (usual, usual, usual, other, other, usual):
         memory.options(shape)
     assert ort.given_back == [True, False, False, True, False, True]
 
 
-def test_a_frame_beyond_the_usual_size_never_keeps_its_memory():
-    ort = Recording()
-    memory = WorkingMemory(ort)
-    for _ in range(3):
-        memory.options((1, 1025, 2048, 3))
-    for _ in range(2):
-        memory.options((1, 2048, 1025))  # label maps
-    assert ort.given_back == [True] * 5
+def test_what_is_larger_than_usual():
+    memory = WorkingMemory(onnxruntime, 0)
+    assert memory.is_usual((1, 1024, 2048, 3)) and memory.is_usual((1, 1024, 2048))
+    assert not memory.is_usual((1, 3, 1025, 2048)) and not memory.is_usual((1, 1025, 2048))
+    assert WorkingMemory(onnxruntime, 4 * AT_ONCE).is_usual((1, 2048, 4096, 3))
+
+
+def test_a_larger_frame_runs_without_an_arena(tiny, kit, monkeypatch):
+    monkeypatch.setattr(working_memory, "AT_ONCE", 32 * 48)
+    engine = Engine(tiny, threads=1)
+    arenas = []
+    made = engine.sessions.runtime.session
+    monkeypatch.setattr(
+        engine.sessions.runtime, "session", lambda *a, arena=True: arenas.append(arena) or made(*a)
+    )
+    for image in (kit.random_image(1), *(kit.random_image(seed, 33, 48) for seed in (2, 3))):
+        assert (engine.segment(image[None]).labels[0] == kit.true_labels(image)).all()
+    assert arenas == [False]  # made once, for both
+    image = kit.random_image(4, 33, 48)[None]
+    assert engine.segment(image, confidence=True).confidence.shape == (1, 33, 48)
+    assert arenas == [False, True, False]
 
 
 @pytest.fixture
@@ -116,5 +129,7 @@ def test_how_many_pixels_are_taken_follows_from_the_bundle(tiny):
     assert pixel_limit(replace(tiny, size=(1000, 2000))) == 4 * 1000 * 2000
     assert pixel_limit(replace(tiny, provenance={"work_size": [1024, 2048]})) == 4 * AT_ONCE
     assert pixel_limit(replace(tiny, provenance={"work_size": None})) == LEAST_PIXELS
+    compared = {"precisions": {"fp32": {"sizes": [{"size": [1080, 1920]}, {"size": [8, 8]}]}}}
+    assert pixel_limit(replace(tiny, checks=compared)) == 4 * 1080 * 1920
     assert Limits().of(tiny).pixels == LEAST_PIXELS
     assert Limits(pixels=7).of(tiny).pixels == 7
