@@ -39,9 +39,11 @@ class Limits:
                 option = name.replace("_", "-")
                 raise UserError(f"--{option} is {value}: wanted at least {least}")
 
-    def of(self, bundle: Bundle) -> Limits:
-        """These limits, with the bundle's own where none was given."""
-        return self if self.pixels is not None else replace(self, pixels=pixel_limit(bundle))
+    def of(self, *bundles: Bundle) -> Limits:
+        """These limits, with the bundles' own where none was given: the largest of theirs."""
+        if self.pixels is not None:
+            return self
+        return replace(self, pixels=max(map(pixel_limit, bundles)))
 
 
 def pixel_limit(bundle: Bundle) -> int:

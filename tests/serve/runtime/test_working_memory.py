@@ -132,4 +132,5 @@ def test_how_many_pixels_are_taken_follows_from_the_bundle(tiny):
     compared = {"precisions": {"fp32": {"sizes": [{"size": [1080, 1920]}, {"size": [8, 8]}]}}}
     assert pixel_limit(replace(tiny, checks=compared)) == 4 * 1080 * 1920
     assert Limits().of(tiny).pixels == LEAST_PIXELS
+    assert Limits().of(tiny, replace(tiny, size=(2000, 2000))).pixels == 4 * 2000 * 2000
     assert Limits(pixels=7).of(tiny).pixels == 7
