@@ -42,10 +42,10 @@ def minus_log_mean(
 
     The averaged gradients are those of one process: d log m = dm / m with the m of all of them.
     """
-    own = masked_mean(x, mask)
+    own, count = masked_mean(x, mask), mean_over_processes(mask.sum().to(torch.float32))
     m = mean_over_processes(own.detach())
     log = -m.clamp(min=smallest).log() - (own - own.detach()) / m.clamp(min=smallest)
-    return torch.where(m > 0, log, 0 * own)
+    return torch.where(count > 0, log, 0 * own)
 
 
 def cross_entropy(logits: Float[Tensor, "n c h w"], y: UInt8[Tensor, "n h w"]) -> Float[Tensor, ""]:

@@ -38,8 +38,8 @@ class Config(intra_domain.Config, Separation):
                 f"{self.width_d}: wanted at least 1, 0 and 1"
             )
         for name in ("alpha", "share"):
-            if not 0 <= getattr(self, name) <= 1.2:
-                raise UserError(f"--{name} is {getattr(self, name)}; wanted 0..1 (alpha: to 1.2)")
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"--{name} is {getattr(self, name)}; wanted 0..1")
         for name in ("beta", "beta_aux", "w_aux", "w_kld"):
             if getattr(self, name) < 0:
                 flag = name.replace("_", "-")

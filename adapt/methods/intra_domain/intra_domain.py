@@ -7,8 +7,9 @@ With M = 1 on hard pixels, Z their index, and D's answer at every pixel (0: easy
     CTS, 8    L_D = mean((D - Z)^2),                         L_adv = mean_M(D^2)
     Eq. 9     L_G = L_seg + beta L_adv
 
-The document writes sums where means stand here: the logarithm of a sum, and the squared norm, grow
-with the image, so that beta would mean something else at every size.
+The document writes sums, of one image; here stand means, of the batch: the cross-entropy and the
+squared norm would grow with the image, and beta mean something else at every size. In Eq. 6 a mean
+takes a constant off the logarithm of the sum and leaves its gradients as they are.
 """
 
 from __future__ import annotations
@@ -93,7 +94,8 @@ class IntraDomain:
     def _judged(self, D: OutputDiscriminator, z: Float[Tensor, "n c h w"]) -> Map:
         """D's answer in 0..1 at every pixel: its map, enlarged as the document does."""
         size = (z.shape[2], z.shape[3])
-        return full_size(D(self.shown(z.softmax(1))), size, align_corners=False).sigmoid()[:, 0]
+        d = D(self.shown(z.softmax(1))).float()  # 1 - D is not to be rounded to bfloat16
+        return full_size(d, size, align_corners=False).sigmoid()[:, 0]
 
 
 def pixel_level(d: Map, y: Separated) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:

@@ -64,8 +64,9 @@ def median_thresholds(counts: Histograms, cap: float) -> Float[Tensor, " c"]:
 class InstanceAdaptive:
     """IAS (Mei et al., "IAST", ECCV 2020): thresholds of each image, from it and those before it.
 
-    Of a class's confidences in the image the share share * t^gamma passes; t is then moved a tenth
-    of the way there. A class that an image does not show keeps its threshold.
+    Of a class's confidences in the image, and its threshold t as one more, the share share * t^gamma
+    passes; t is then moved a tenth of the way to the percentile that parts them. So a class that an
+    image does not show keeps its threshold, and one that it hardly shows moves little.
     """
 
     def __init__(self, classes: int, share: float = 0.2, gamma: float = 8.0) -> None:
@@ -76,9 +77,9 @@ class InstanceAdaptive:
         """The thresholds for the next image, whose probabilities these are."""
         confidence, labels = (z.flatten().cpu() for z in p.max(1))
         for c in labels.unique().tolist():
-            pool = confidence[labels == c]
-            wanted = 1 - self.share * float(self.t[c]) ** self.gamma
-            new = pool.kthvalue(max(1, math.ceil(wanted * len(pool)))).values
+            pool = torch.cat([confidence[labels == c].float(), self.t[c, None]]).sort().values
+            at = (1 - self.share * float(self.t[c]) ** self.gamma) * (len(pool) - 1)
+            new = torch.lerp(pool[math.floor(at)], pool[math.ceil(at)], at - math.floor(at))
             self.t[c] = (0.9 * self.t[c] + 0.1 * new).clamp(max=0.999)
         return self.t.clone()
 

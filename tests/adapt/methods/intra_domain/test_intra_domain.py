@@ -72,12 +72,12 @@ def test_prop_is_the_share_of_easy_pixels() -> None:
 
 
 def test_instance_adaptive_thresholds() -> None:
-    """Of four pixels of class 0 the share 0.5 * 0.9 passes: the third smallest; a tenth of it."""
+    """Of four pixels of class 0, and 0.9, the share 0.5 * 0.9 passes: place 2.2 of 0..4; a tenth."""
     ias = InstanceAdaptive(2, share=0.5, gamma=1.0)
     confidence = torch.tensor([0.6, 0.7, 0.8, 0.99])
     p = torch.stack([confidence, 1 - confidence])[None, :, None]
     t = ias.next(p)
-    torch.testing.assert_close(t, torch.tensor([0.9 * 0.9 + 0.1 * 0.8, 0.9]))
+    torch.testing.assert_close(t, torch.tensor([0.9 * 0.9 + 0.1 * 0.82, 0.9]))
 
 
 def test_the_easy_images_have_the_least_entropy() -> None:
@@ -109,6 +109,15 @@ def test_sides_that_are_not_there_cost_nothing() -> None:
     y = separated(torch.tensor([[[0, 1]]], dtype=torch.uint8), 3)
     assert float(pixel_level(d, y)[1].detach()) == float(continuous(d, y)[1].detach()) == 0
     assert float(pixel_level(d, y)[0].detach()) == pytest.approx(math.log(2))
+
+
+def test_a_discriminator_that_is_sure_of_all_hard_pixels_still_teaches_g() -> None:
+    """1 - D is then 0 in float32: the loss is large, and not 0 as without hard pixels."""
+    score = torch.full((1, 1, 2), 30.0, requires_grad=True)
+    d = score.sigmoid()
+    y = separated(torch.tensor([[[254, 254]]], dtype=torch.uint8), 3)
+    assert float((1 - d).sum().detach()) == 0
+    assert float(pixel_level(d, y)[1].detach()) == pytest.approx(-math.log(1e-6))
 
 
 def test_kld_by_hand() -> None:
