@@ -17,6 +17,7 @@ from adapt.methods.feature_to_image.stages import RECIPES as COMPONENTS
 from adapt.methods.feature_to_image.stages import train_feature_to_image
 from adapt.methods.intra_domain.config import RECIPES as INTRA_TABLES
 from adapt.methods.intra_domain.config import Config as IntraDomainConfig
+from adapt.methods.intra_domain.separating import table as separation_table
 from adapt.methods.intra_domain.stages import train_intra_domain
 from adapt.methods.ldr.config import RECIPES
 from adapt.methods.ldr.config import Config as LDRConfig
@@ -110,7 +111,10 @@ def intra_domain(
 
     Stages: inter, separation0, intra0, separation1, intra1, ...
     """
-    _train(partial(train_intra_domain, stage=rows.stage), run, config, rows, INTRA_TABLES)
+    train_one = partial(train_intra_domain, stage=rows.stage)
+    trained = _train(train_one, run, config, rows, INTRA_TABLES)
+    if trained and (parted := separation_table(run.out)):
+        show(parted)
 
 
 @app.command(name="symmetric")
@@ -126,11 +130,12 @@ def symmetric(
     _train(partial(train_symmetric, stage=rows.stage), run, config, rows, SYMMETRIC_RECIPES)
 
 
-def _train(train: Train, run: Run, config: Any, rows: Rows, recipes: Path) -> None:
-    """All of a run, one stage of it, or the rows of a table."""
+def _train(train: Train, run: Run, config: Any, rows: Rows, recipes: Path) -> bool:
+    """All of a run, one stage of it, or the rows of a table; whether a run, by process 0."""
     if not rows.ablation:
-        _done(run, train(config, run, shared=None))
-        return
+        first = train(config, run, shared=None)
+        _done(run, first)
+        return first
     one_stage = isinstance(rows, Stage) and rows.stage
     if one_stage or not rows.scored_on:
         raise UserError(
@@ -140,6 +145,7 @@ def _train(train: Train, run: Run, config: Any, rows: Rows, recipes: Path) -> No
     recipe = read_recipe(rows.ablation, recipes, type(config))
     if found := run_ablation(recipe, train, config, run, rows.scored_on):
         show(ablation_table(recipe, found))
+    return False
 
 
 def _done(run: Run, first: bool) -> None:

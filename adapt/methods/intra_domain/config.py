@@ -20,8 +20,8 @@ class Config(intra_domain.Config, Separation):
 
     inter: str = ""
     """a finished run of any method as G_inter; "": the stage inter trains one"""
-    inter_method: Literal["output_adversary", "source_only"] = "output_adversary"
-    """what the stage inter trains"""
+    inter_method: Literal["output_adversary", "source_only", "self_training"] = "output_adversary"
+    """what the stage inter trains, by that method's own defaults; else give a run to --inter"""
     inter_steps: int = 0
     """of the stage inter; 0: as many as of a round"""
     drawn_by: str = ""
@@ -29,14 +29,16 @@ class Config(intra_domain.Config, Separation):
     start: Literal["inter", "weights"] = "inter"
     """what G of the first round begins from: G_inter, or the weights file"""
     rounds: int = 2
-    """of G; each from what the one before finds easy"""
+    """of G; each from what the one before finds easy; 0: G_inter alone, the tables' first row"""
 
     def __post_init__(self) -> None:
-        if self.rounds < 1 or self.inter_steps < 0 or self.width_d < 1:
+        if self.rounds < bool(self.inter) or self.inter_steps < 0 or self.width_d < 1:
             raise UserError(
                 f"--rounds {self.rounds}, --inter-steps {self.inter_steps}, --width-d "
-                f"{self.width_d}: wanted at least 1, 0 and 1"
+                f"{self.width_d}: wanted at least 0 (with --inter 1), 0 and 1"
             )
+        if not self.label_scales or min(self.label_scales) <= 0:
+            raise UserError(f"--label-scales {self.label_scales}: wanted factors above 0")
         for name in ("alpha", "share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"--{name} is {getattr(self, name)}; wanted 0..1")

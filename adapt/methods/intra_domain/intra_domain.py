@@ -80,8 +80,8 @@ class IntraDomain:
         size = (batch.y_t.shape[1], batch.y_t.shape[2])
         y = separated(batch.y_t, self.classes)
         z, aux = (full_size(z, size, self.G.align_corners) for z in out.heads)
-        loss_D, adv = self.adversary(self._judged(self.D, z), y)
-        loss_D_aux, adv_aux = self.adversary(self._judged(self.D_aux, aux), y)
+        loss_D, adv = self.adversary(self.judged(self.D, z), y)
+        loss_D_aux, adv_aux = self.adversary(self.judged(self.D_aux, aux), y)
         loss_G = (
             cross_entropy(z, y.labels)  # Eq. 5
             + w.w_aux * cross_entropy(aux, y.labels)
@@ -91,7 +91,7 @@ class IntraDomain:
         )
         return self.game.play(D=loss_D, D_aux=loss_D_aux, G=loss_G)
 
-    def _judged(self, D: OutputDiscriminator, z: Float[Tensor, "n c h w"]) -> Map:
+    def judged(self, D: OutputDiscriminator, z: Float[Tensor, "n c h w"]) -> Map:
         """D's answer in 0..1 at every pixel: its map, enlarged as the document does."""
         size = (z.shape[2], z.shape[3])
         d = D(self.shown(z.softmax(1))).float()  # 1 - D is not to be rounded to bfloat16

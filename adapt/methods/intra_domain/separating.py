@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from rich.progress import track
+from rich.table import Table
 from torch import Tensor
 
 from adapt.data.datasets import Images
 from adapt.data.pseudo_labelled import PseudoLabelled
-from adapt.evaluation.evaluate import logits_of
+from adapt.evaluation.evaluate import Views
+from adapt.methods.intra_domain.pictures import separation as pictured
 from adapt.methods.intra_domain.separation import (
     InstanceAdaptive,
     Proportion,
     easy_images,
     median_thresholds,
     separate,
-    separated,
 )
 from adapt.networks.segmentor import Segmentor
 from adapt.networks.upsampling import full_size
-from adapt.pictures.overlay import Palette, Picture, png, strip, write_png
-from adapt.stages.made import write_missing
-from adapt.stages.progress_pictures import rows_of
+from adapt.pictures.overlay import Palette, png, write_png
+from adapt.stages.made import DONE, write_missing
 from adapt.stages.pseudo_labels import Confident, counted, label_files
 from adapt.stages.runner import Making
 
@@ -52,6 +52,8 @@ class Separation:
     """a pixel is easy if it has a class with p > alpha t; of IAS's own thresholds alpha is 1"""
     share: float = 0.67
     """lambda: of the images that are easy where whole images are split"""
+    label_scales: tuple[float, ...] = (1.0,)
+    """of --size; labels are given by the mean of the probabilities at all of them"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,26 +75,58 @@ def separation(
 
     `made_of` are fingerprints of what it depends on besides the stages it needs.
     """
-    settings = {"split": how.split, "thresholds": how.thresholds, "alpha": how.alpha,
-                "share": how.share, **made_of}  # fmt: skip
-    return Making(name=name, needs=needs, settings=settings, make=partial(_make, how, asked))
+    settings = {**asdict(how), **made_of}
+    make = partial(_make, how, asked)
+    return Making(name=name, needs=needs, settings=settings, shared=True, make=make)
+
+
+def signals_of(folder: Path) -> dict[str, float]:
+    """Prop., by class too, and the thresholds of a finished stage: curves of what is taught by."""
+    made = json.loads((folder / DONE).read_text())
+    found = {"prop": float(made["prop"])}
+    for kind in ("prop_by_class", "thresholds"):
+        found |= {f"{kind}/{k}": v for k, v in made.get(kind, {}).items() if v is not None}
+    return found
+
+
+def table(out: Path) -> Table | None:
+    """Prop. (Eq. 4) and thresholds by class, a column a round; None before the first."""
+    made = {path.parent.name: json.loads(path.read_text()) for path in out.glob(f"sep*/{DONE}")}
+    rounds = sorted(made)
+    if not rounds:
+        return None
+    result = Table("class", *rounds, title="easy pixels of each predicted class, % (threshold)")
+    for name in made[rounds[0]]["prop_by_class"]:
+        result.add_row(name, *(_cell(made[r], name) for r in rounds))
+    result.add_section()
+    result.add_row("Prop.", *(f"{100 * made[r]['prop']:.1f}" for r in rounds))
+    return result
+
+
+def _cell(made: Mapping[str, Any], name: str) -> str:
+    share = made["prop_by_class"][name]
+    text = "nowhere" if share is None else f"{100 * share:.1f}"
+    return text + (f" ({made['thresholds'][name]:.2f})" if "thresholds" in made else "")
 
 
 def _make(how: Separation, asked: Asked, folder: Path) -> Mapping[str, object]:
     network, images = asked.segmentor(), asked.images
     device = next(network.parameters()).device
+    views = Views(scales=tuple(how.label_scales), size=asked.size)
 
     def probabilities(i: int) -> Float[Tensor, "1 c h w"]:
         image = torch.from_numpy(images.image(i))[None].to(device)
-        own = (image.shape[1], image.shape[2])
-        z = logits_of(network, image, asked.size).float().softmax(1)
-        return full_size(z, own, network.align_corners)
+        own, z = (image.shape[1], image.shape[2]), views.logits(network, image).float()
+        p = z.softmax(1) if views.scales == (1.0,) else z  # of several views they come as such
+        return full_size(p, own, network.align_corners)
 
     with torch.inference_mode():
         facts = _maps(how, asked, folder, probabilities)
-    log.info("%s: Prop. %.2f", folder.name, facts["prop"])
+    _say_what_is_missing(folder, facts)
     files = label_files(folder, len(images))
-    write_png(folder / "pictures" / "000000.png", _picture(asked, PseudoLabelled(images, files)))
+    write_png(
+        folder / "pictures" / "000000.png", pictured(PseudoLabelled(images, files), asked.palette)
+    )
     return facts
 
 
@@ -130,18 +164,16 @@ def _maps(
     return {**found.facts(), **facts}
 
 
+def _say_what_is_missing(folder: Path, facts: Mapping[str, Any]) -> None:
+    missing = [name for name, share in facts["prop_by_class"].items() if share is None]
+    if missing:
+        log.warning(
+            "%s: never the most probable class in the target: %s; in this round they teach "
+            "little or nothing; where a later one is sure of them (above alpha times %s) they "
+            "count again",
+            *(folder, ", ".join(missing), CAP),
+        )
+
+
 def _entropy(p: Float[Tensor, "1 c h w"]) -> float:
     return float(-(p * p.clamp(min=1e-12).log()).sum(1).mean())
-
-
-def _picture(asked: Asked, target: PseudoLabelled) -> Picture:
-    """Rows of image | labels of what is easy | what is hard | how unsure it is there (white: 1)."""
-
-    def row(i: int) -> Picture:
-        image, y = target.image(i), torch.from_numpy(target.label(i))[None]
-        found = separated(y, len(asked.classes))
-        grey = [(z[0].float() * 255).byte().numpy() for z in (found.M, found.Z)]
-        maps = [np.repeat(g[..., None], 3, 2) for g in grey]
-        return np.concatenate([strip(image, [found.labels[0].numpy()], asked.palette), *maps], 1)
-
-    return rows_of(len(target), row)

@@ -64,8 +64,8 @@ def median_thresholds(counts: Histograms, cap: float) -> Float[Tensor, " c"]:
 class InstanceAdaptive:
     """IAS (Mei et al., "IAST", ECCV 2020): thresholds of each image, from it and those before it.
 
-    Of a class's confidences in the image, and its threshold t as one more, the share share * t^gamma
-    passes; t is then moved a tenth of the way to the percentile that parts them. So a class that an
+    Of a class's confidences in the image, and its threshold t as one more, share * t^gamma of all
+    pass; t is then moved a tenth of the way to the percentile that parts them. So a class that an
     image does not show keeps its threshold, and one that it hardly shows moves little.
     """
 

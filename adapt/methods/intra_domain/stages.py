@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,19 +9,17 @@ from typing import Any
 
 from torch import nn
 
-from adapt import checkpoint, saved_state
-from adapt.checkpoint import SavedRun
+from adapt import saved_state
 from adapt.data.cities import Cities, open_cities
-from adapt.data.datasets import LabelledImages
 from adapt.data.drawing.draws import make_draws
 from adapt.data.pseudo_labelled import PseudoLabelled
 from adapt.device import make_fabric
 from adapt.evaluation.evaluate import Views
-from adapt.methods import output_adversary, source_only
+from adapt.methods.intra_domain import inter, pictures
 from adapt.methods.intra_domain.config import Config
 from adapt.methods.intra_domain.intra_domain import Config as GameConfig
 from adapt.methods.intra_domain.intra_domain import IntraDomain
-from adapt.methods.intra_domain.separating import Asked, Separation, separation
+from adapt.methods.intra_domain.separating import Asked, Separation, separation, signals_of
 from adapt.networks import build
 from adapt.networks.segmentor import Segmentor
 from adapt.networks.weights import init_segmentor
@@ -33,10 +30,7 @@ from adapt.stages.pseudo_labels import label_files
 from adapt.stages.result import publish
 from adapt.stages.runner import Making, Stage, Stages, Training, decided_by
 from adapt.stages.signals import signals
-from adapt.stages.translated_images import translated_labelled
-from roadshift import UserError, hxw
-
-DRAWN = Path("translate/source_as_target")
+from roadshift import UserError
 
 
 def train_intra_domain(
@@ -60,10 +54,14 @@ class IntraDomainRun:
         self.config, self.run = config, run
         self.cities: Cities = open_cities(run)
         self.size = parse_size(run.size, "size")
-        classes = self.cities.source.classes
-        self.given = _finished(config, run, classes) if config.inter else None
-        self.made_of = fingerprints(*self.cities)
-        for name in filter(None, (config.inter,)):
+        source = self.learnt_from = self.cities.source
+        self.given = inter.read_inter(config, run, source.classes) if config.inter else None
+        self.made_of = fingerprints(*self.cities) | {"size": run.size}
+        if config.drawn_by:
+            self.learnt_from = inter.read_drawn(Path(config.drawn_by), source)
+        for name in filter(
+            None, (config.inter, config.drawn_by and f"{config.drawn_by}/translate")
+        ):
             weights = saved_state.fingerprint(Path(name) / "last.safetensors")
             self.made_of[f"weights of {name}"] = weights
         told = decided_by(run, config)
@@ -78,25 +76,24 @@ class IntraDomainRun:
 
     def _inter(self) -> Training:
         """G_inter: from the labelled source to the target."""
-        config, (source, target) = self.config, self.cities
-        adversary = config.inter_method == "output_adversary"
-        own = output_adversary.Config(width_d=config.width_d) if adversary else source_only.Config()
-        kind = output_adversary.OutputAdversary if adversary else source_only.SourceOnly
+        config, source, target = self.config, self.learnt_from, self.cities.target
         run = replace(self.run, steps=config.inter_steps or self.run.steps)
-        make: Callable[[], Any] = partial(kind, own, run, len(source.classes))  # pyright: ignore[reportArgumentType]
-        drawn = {"drawn_by": config.drawn_by}
+        own, kind = inter.settings_of(config, run), config.inter_method
+        drawn = self.made_of if config.drawn_by else {}
+        cities = ["source"] if kind == "source_only" else ["source", "target"]
         return Training(
             name="inter",
             run=run,
-            settings=decided_by(run, own) | {"inter_method": config.inter_method} | drawn,
+            settings=decided_by(run, own) | {"inter_method": kind} | drawn,
             shared=True,
-            make=make,
+            make=lambda: inter.game(own, run, source.classes),
             draws=lambda: make_draws(
-                run, self._source(), target, cities=("source", "target")[: 1 + adversary]
+                run, source, target, cities=cities, strong=kind == "self_training"
             ),
-            begin=lambda method: init_segmentor(method.segmentor, run.weights),
-            picture=self._picture,
+            begin=lambda method: inter.begin(method, run.weights),
+            picture=lambda m: segmented(m.segmentor, target, Views(size=self.size), source.palette),
             signals=self._signals,
+            publish=partial(self._publish, "inter", 0) if not config.rounds else lambda: None,
         )
 
     def _separation(self, r: int) -> Making:
@@ -116,48 +113,31 @@ class IntraDomainRun:
 
     def _intra(self, r: int) -> Training:
         """G on the target alone; then the result."""
-        own = self.config.part(GameConfig)
-        classes = len(self.cities.source.classes)
+        own, source = self.config.part(GameConfig), self.cities.source
+        # The first round of a run with KLD regularisation is that of one without.
+        told = replace(own, w_kld=own.w_kld if r else 0.0)
         run = replace(self.run, seed=self.run.seed + 1000 * (r + 1))  # other draws in every round
         before = self._before(r)
         return Training(
             name=f"intra{r}",
             run=run,
-            settings=decided_by(run, own) | {"start": self.config.start},
+            settings=decided_by(run, told) | {"start": self.config.start},
             needs=(*((before,) if before else ()), f"separation{r}"),
-            make=lambda: IntraDomain(own, run, classes, kld=r > 0),
+            shared=True,
+            make=lambda: IntraDomain(own, run, len(source.classes), kld=r > 0),
             draws=lambda: make_draws(run, None, self._target(r)),
             begin=partial(self._begin, r),
-            picture=self._picture,
-            signals=self._signals,
-            publish=partial(self._publish, r),
+            picture=lambda m: pictures.adaptation(m, self._target(r), self.size, source.palette),
+            signals=lambda m: self._signals(m) | signals_of(self.stages.folder(f"separation{r}")),
+            publish=partial(self._publish, f"intra{r}", r + 1),
         )
 
     def _before(self, r: int) -> str:
         """The stage whose G labels the target for round r; "" for the run that --inter names."""
         return f"intra{r - 1}" if r else ("" if self.given else "inter")
 
-    def _picture(self, method: Any) -> Any:
-        source, target = self.cities
-        return segmented(method.segmentor, target, Views(size=self.size), source.palette)
-
     def _signals(self, method: Any) -> dict[str, float]:
         return signals([method.segmentor], self.cities.target, self.size)
-
-    def _source(self) -> LabelledImages:
-        """What inter learns from: the source, or as another run drew it."""
-        source, drawn = self.cities.source, self.config.drawn_by
-        if not drawn:
-            return source
-        folder = Path(drawn) / DRAWN
-        count = len(list((folder / "images").glob("*.png")))
-        if not (folder / "made.json").is_file() or count != len(source):
-            raise UserError(
-                f"--drawn-by {drawn}: {folder} holds {count} drawn images and the source has "
-                f"{len(source)}; give a finished run of ldr --direction source_to_target, or of "
-                "symmetric, on this source"
-            )
-        return translated_labelled(source, folder)
 
     def _target(self, r: int) -> PseudoLabelled:
         target = self.cities.target
@@ -182,35 +162,8 @@ class IntraDomainRun:
         else:
             method.G.load_state_dict(self._segmentor(self._before(0)).state_dict())
 
-    def _publish(self, r: int) -> None:
-        """The run's result so far."""
+    def _publish(self, stage: str, rounds: int) -> None:
+        """The run's result after so many rounds."""
         part = self.stages.info.parts["segmentor"]
-        parts = {"segmentor": (part, self._segmentor(f"intra{r}"))}
-        publish(self.stages.info, self.run, parts, self.run.steps * (r + 1))
-
-
-def _finished(config: Config, run: Run, classes: tuple[str, ...]) -> SavedRun:
-    """The run of --inter; UserError where it is not finished, or of other classes or size."""
-    path = Path(config.inter)
-    saved = checkpoint.read(path)
-    info, size = saved.info, parse_size(run.size, "size")
-    if info.classes != classes:
-        raise UserError(
-            f"--inter {path} was trained for the classes {', '.join(info.classes)}, this run has "
-            f"{', '.join(classes)}; give --classes, or another run"
-        )
-    done = saved_state.step_of(path)
-    if done < info.steps:
-        raise UserError(
-            f"--inter {path} is at step {done} of {info.steps}: let the same command finish it"
-        )
-    if info.work_size != size:
-        was, now = (hxw(s) if s else "the images' own" for s in (info.work_size, size))
-        raise UserError(f"--inter {path} was trained at the size {was}, this run has {now}")
-    whole = set(info.parts) == {"segmentor"} and info.network == run.network
-    if config.start == "inter" and not whole:
-        raise UserError(
-            f"--inter {path} is a {info.network} of the parts {', '.join(info.parts)}, and G a "
-            f"{run.network}, which cannot begin from it: give --start weights"
-        )
-    return saved
+        parts = {"segmentor": (part, self._segmentor(stage))}
+        publish(self.stages.info, self.run, parts, self.run.steps * rounds)

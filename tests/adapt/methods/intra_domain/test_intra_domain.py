@@ -72,7 +72,7 @@ def test_prop_is_the_share_of_easy_pixels() -> None:
 
 
 def test_instance_adaptive_thresholds() -> None:
-    """Of four pixels of class 0, and 0.9, the share 0.5 * 0.9 passes: place 2.2 of 0..4; a tenth."""
+    """Of four pixels of class 0, and 0.9, 0.5 * 0.9 pass: place 2.2 of 0..4; a tenth of it."""
     ias = InstanceAdaptive(2, share=0.5, gamma=1.0)
     confidence = torch.tensor([0.6, 0.7, 0.8, 0.99])
     p = torch.stack([confidence, 1 - confidence])[None, :, None]
@@ -137,7 +137,7 @@ def answers(method: IntraDomain, batch: Batch, hard: torch.Tensor) -> tuple[floa
     """Mean of D's answers on easy and on hard pixels."""
     with torch.no_grad():
         z = nn.functional.interpolate(method.G(batch.x_t).logits, size=(64, 128), mode="bilinear")
-        d = method._judged(method.D, z)
+        d = method.judged(method.D, z)
     return float(d[~hard].mean()), float(d[hard].mean())
 
 
