@@ -38,7 +38,7 @@ def road(tmp_path_factory: pytest.TempPathFactory, tiny_source: str, tiny_target
     root = tmp_path_factory.mktemp("road")
     cities = ["--source", tiny_source, "--target", tiny_target, "--out", root / "run"]
     sizes = ["--size", "64x128", "--source-size", "64x128", "--weights", "none", "--lr", "3e-3"]
-    small = ["--steps", "30", "--batch", "4", "--backbone-scale", "1", "--width-d", "8"]
+    small = ["--steps", "80", "--batch", "4", "--backbone-scale", "1", "--width-d", "8"]
     assert command("adapt", "output_adversary", *cities, *sizes, *small, "--workers", "0") == 0
     assert command("export", root / "run", "--out", root / NAME, "--data", tiny_source) == 0
     return root

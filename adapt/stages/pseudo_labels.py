@@ -105,7 +105,7 @@ def counted(
 
 
 Size = tuple[int, int] | None
-Judge = Callable[[Segmentor, UInt8[Tensor, "1 h w 3"], Size], Confident]
+Annotate = Callable[[Segmentor, UInt8[Tensor, "1 h w 3"], Size], Confident]
 """Who labels an image of RGB bytes, at its own size; the network sees it at the one given."""
 
 
@@ -124,7 +124,7 @@ class Labelling:
     images: Callable[[], Images]
     size: Size
     """(height, width) the network sees them in; the labels have the images' own size"""
-    judge: Judge = by_probability
+    judge: Annotate = by_probability
     classes: Sequence[str]
     palette: Palette
     max_threshold: float = 0.9
