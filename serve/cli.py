@@ -49,7 +49,7 @@ def segment(
     bundle
         A folder made by `roadshift export`.
     source
-        A JPEG or PNG image, a folder of them, or a video.
+        A JPEG, PNG or WebP image, a folder of them, or a video.
     out
         The folder for NAME.labels.png and NAME.overlay.jpg; for a video a folder or a .mp4 file.
     overwrite

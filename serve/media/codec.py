@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import zlib
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from roadshift import hxw
 from serve.limits import Refusal
+from serve.media.image_header import jpeg_pixels_at, read_header
 
-MAGIC = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG"}
 # Each row minus the one above is nearly all zeros in a label map: a third of the time of OpenCV's
 # default filter, and half the bytes. Older versions of OpenCV cannot choose the filter.
 _UP = ("IMWRITE_PNG_FILTER", "IMWRITE_PNG_FILTER_UP")
@@ -23,42 +19,8 @@ _PNG_LABELS = [getattr(cv2, name) for name in _UP] if hasattr(cv2, _UP[0]) else 
 _RGB: int | None = getattr(cv2, "IMREAD_COLOR_RGB", None)
 
 
-class Header(NamedTuple):
-    """What the first bytes of a file say: "JPEG" or "PNG", and its size in pixels."""
-
-    format: str
-    height: int
-    width: int
-
-
-def read_header(data: bytes, max_pixels: int | None = None) -> Header:
-    """The format and size of an image file, without decoding it.
-
-    Raises Refusal: 415 for what is neither JPEG nor PNG, 400 for a broken header, 413 for more
-    than `max_pixels`.
-    """
-    kind = next((kind for magic, kind in MAGIC.items() if data.startswith(magic)), None)
-    if kind is None:
-        what = "an empty body" if not data else f"bytes that begin with {data[:4].hex(' ')}"
-        raise Refusal(415, f"wanted a JPEG or PNG image, got {what}: convert the image")
-    try:
-        with Image.open(io.BytesIO(data), formats=(kind,)) as image:
-            width, height = image.size
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise Refusal(413, "the image is far too large: scale it down before sending it") from error
-    except Exception as error:  # Pillow's parsers raise whatever a broken header leads to
-        raise Refusal(400, f"the {kind} image has a broken header: save it again") from error
-    if max_pixels is not None and width * height > max_pixels:
-        raise Refusal(
-            413,
-            f"the image has {hxw((height, width))} (height x width) = {height * width} pixels; at "
-            f"most {max_pixels} are taken: scale it down before sending it",
-        )
-    return Header(kind, height, width)
-
-
 def decode(data: bytes, max_pixels: int | None = None) -> NDArray[np.uint8]:
-    """RGB uint8 [h,w,3] of a JPEG or PNG file, upright (its EXIF orientation is applied).
+    """RGB uint8 [h,w,3] of a JPEG, PNG or WebP file, upright (its EXIF orientation is applied).
 
     16 bits become 8, grey becomes RGB, transparency is dropped. Raises Refusal like `read_header`,
     and 400 for an image that is truncated or damaged.
@@ -66,7 +28,7 @@ def decode(data: bytes, max_pixels: int | None = None) -> NDArray[np.uint8]:
     header = read_header(data, max_pixels)
     broken = f"the {header.format} image is truncated or damaged: send the whole file"
     # Some versions of OpenCV return a truncated JPEG with grey where the rest should be.
-    if header.format == "JPEG" and data.find(b"\xff\xd9", _scan_start(data)) < 0:
+    if header.format == "JPEG" and data.find(b"\xff\xd9", jpeg_pixels_at(data)) < 0:
         raise Refusal(400, broken)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), _RGB or cv2.IMREAD_COLOR)
@@ -120,12 +82,3 @@ def deflate(data: bytes, encoding: str) -> bytes:
     window = 16 + zlib.MAX_WBITS if encoding == "gzip" else zlib.MAX_WBITS
     deflater = zlib.compressobj(1, zlib.DEFLATED, window)
     return deflater.compress(data) + deflater.flush()
-
-
-def _scan_start(data: bytes) -> int:
-    """Where a JPEG's pixels begin: an end marker before that is an embedded thumbnail's."""
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
-        filler = data[at + 1] == 0xFF
-        at += 1 if filler else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return at

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from roadshift import Failure, UserError, replacing
 
-IMAGES = (".jpg", ".jpeg", ".png")
+IMAGES = (".jpg", ".jpeg", ".png", ".webp")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
 
 
 def images_in(folder: Path) -> list[Path]:
-    """The JPEG and PNG files directly in a folder, by name; UserError when there are none."""
+    """The JPEG, PNG and WebP files directly in a folder, by name; UserError when there are none."""
     found = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGES and p.is_file())
     if not found:
         raise UserError(

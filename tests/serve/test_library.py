@@ -36,7 +36,7 @@ def test_an_array_and_the_bytes_of_a_file(street, tiny, kit) -> None:
         (np.zeros((32, 48, 3), np.float32), r"got float32 \[32, 48, 3\]: convert"),
         (np.zeros((32, 48), np.uint8), r"got uint8 \[32, 48\]: convert"),
         (np.zeros((32, 48, 4), np.uint8), "wanted RGB images"),
-        (b"GIF89a", "wanted a JPEG or PNG image"),
+        (b"GIF89a", "wanted a JPEG, PNG or WebP image"),
         (encode_png(np.zeros((2000, 3000), np.uint8)), "at most 1000000 are taken"),
     ],
 )

@@ -168,7 +168,7 @@ def test_a_broken_file_is_explained_and_changes_nothing(page, tmp_path) -> None:
     before = overlay(page)
     (tmp_path / "broken.png").write_bytes(b"")
     page.set_input_files("#upload input[type=file]", tmp_path / "broken.png")
-    page.wait_for_selector("text=wanted a JPEG or PNG image")
+    page.wait_for_selector("text=wanted a JPEG, PNG or WebP image")
     assert overlay(page) == before
 
 

@@ -100,7 +100,7 @@ def test_wrong_content(client, kit):
         )
     for body, status, wrong in (
         (b"", 415, "an empty body"),
-        (b"GIF89a", 415, "wanted a JPEG or PNG"),
+        (b"GIF89a", 415, "wanted a JPEG, PNG or WebP"),
         (data[:-30], 400, "truncated or damaged"),
         (encode_jpeg(kit.random_image(1))[:-30], 400, "truncated or damaged"),
         (encode_png(kit.random_image(1, 7, 7)), 400, "images from 8x8"),

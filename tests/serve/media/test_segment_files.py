@@ -91,7 +91,7 @@ def test_a_broken_image_in_a_folder_is_told_after_the_rest(engine, streets, tmp_
     message = str(caught.value)
     assert message.startswith("3 of 4 images could not be segmented, the others are written: ")
     assert "0.png: the PNG image is truncated" in message
-    assert "1.png: wanted a JPEG or PNG image, got an empty body" in message
+    assert "1.png: wanted a JPEG, PNG or WebP image, got an empty body" in message
     assert "small.png: this bundle takes images from 8x8" in message
     assert names(tmp_path / "out") == ["2.labels.png", "2.overlay.jpg", "classes.json"]
 
