@@ -121,7 +121,7 @@ def measure(engine: Engine, jpeg: bytes, repeat: int) -> None:
     ).encode()
     tensor = {"Inference-Header-Content-Length": str(len(head))}
     with listen("127.0.0.1", 0) as bound:
-        server = Server(engine, bound, Limits())
+        server = Server([engine], bound, Limits())
         thread = threading.Thread(target=server.run)
         thread.start()
         with httpx.Client(base_url=f"http://127.0.0.1:{bound.getsockname()[1]}") as client:

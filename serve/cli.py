@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from export.bundle import PRECISIONS, Trust, read_bundle
 from export.bundle.graphs import Precision
-from roadshift import unknown
+from roadshift import UserError, unknown
 from serve.limits import Limits
 
 Flat = Parameter(name="*")
@@ -76,11 +76,10 @@ def segment(
 
 
 def serve(
-    bundle: Path,
-    /,
-    *,
+    *bundles: Path,
     host: str = "127.0.0.1",
     port: int = 8000,
+    allow_host: tuple[str, ...] = (),
     trust: Annotated[Trust, Flat] = Trust(),
     device: Annotated[DeviceOptions, Flat] = DeviceOptions(),
     limits: Annotated[Limits, Flat] = Limits(),
@@ -89,30 +88,49 @@ def serve(
 
     Parameters
     ----------
-    bundle
-        A folder made by `roadshift export`.
+    bundles
+        Folders made by `roadshift export`; POST /segment asks the first unless told otherwise.
     host
         The address to listen on; 0.0.0.0 lets other machines in, without any password.
     port
         The port to listen on; 0 takes a free one, which is printed.
+    allow_host
+        A name (a Host header) that is answered to beside localhost, as a proxy may send; with it
+        no other is, on any address.
     """
     from serve.http.listening_socket import listen  # noqa: PLC0415
+    from serve.http.log import log_to_stderr  # noqa: PLC0415
     from serve.http.server import Server  # noqa: PLC0415
     from serve.runtime.engine import Engine  # noqa: PLC0415
     from serve.runtime.image_graphs import image_graphs_of  # noqa: PLC0415 - --help answers without loading these
 
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
-    read = read_bundle(bundle, trust)
-    engine = Engine(read, **asdict(device))
-    drawings = image_graphs_of(read, provider=device.provider, threads=device.threads)
-    logging.info("%s, labels by the %s route: %s", engine.precision, engine.route, engine.why)
-    limits = limits.of(read)
+    if not bundles:
+        raise UserError("no bundle is named: roadshift serve BUNDLE, a folder of roadshift export")
+    log_to_stderr()
+    read = [read_bundle(bundle, trust) for bundle in bundles]
+    engines = [Engine(bundle, **asdict(device)) for bundle in read]
+    drawings = [
+        graph
+        for bundle in read
+        for graph in image_graphs_of(bundle, provider=device.provider, threads=device.threads)
+    ]
+    for engine in engines:
+        logging.info(
+            "%s: %s, labels by the %s route: %s",
+            engine.name,
+            engine.precision,
+            engine.route,
+            engine.why,
+        )
+    limits = limits.of(*read)
     logging.info("a request has at most %d pixels (--pixels)", limits.pixels)
     with listen(host, port) as bound:
+        server = Server(engines, bound, limits, drawings, hosts=allow_host)
         address = f"[{host}]" if ":" in host else host
-        port = bound.getsockname()[1]
-        print(f"serving {read.name} on http://{address}:{port} (Ctrl-C stops)", flush=True)
-        Server(engine, bound, limits, drawings).run()
+        names = ", ".join(bundle.name for bundle in read)
+        at = f"http://{address}:{bound.getsockname()[1]}"
+        print(f"serving {names} on {at} (Ctrl-C stops)", flush=True)
+        server.run()
 
 
 def verify(

@@ -37,8 +37,8 @@ class OpenBundle:
     def segment(self, image: NDArray[np.uint8] | bytes, *, confidence: bool = False) -> Answer:
         """The class of every pixel: labels uint8 [h,w], and where asked how sure each is.
 
-        `image` is RGB uint8 [h,w,3], or the bytes of a JPEG, PNG or WebP file, of the bundle's size where
-        it has one. The confidence, uint8 [h,w], is the largest softmax probability times 255.
+        `image` is RGB uint8 [h,w,3], or the bytes of a JPEG, PNG or WebP file, of the bundle's size
+        where it has one. The confidence, uint8 [h,w], is the largest softmax probability times 255.
         Raises UserError for an image that does not fit or cannot be decoded, Failure when the
         device gives up.
         """

@@ -19,6 +19,8 @@ class Limits:
 
     body_bytes: int = 64 << 20
     """The largest body, as it arrives and again after it is decompressed."""
+    all_bodies_bytes: int = 256 << 20
+    """The most bytes that the bodies of all requests under way hold together."""
     json_bytes: int = 4 << 20
     """The largest JSON part: the parser holds Python's lock, and nothing else answers meanwhile."""
     json_values: int = 4 << 20
@@ -28,13 +30,29 @@ class Limits:
     the network works. By default 4 times those of the largest frame that the bundle knows (its
     size, the size worked at, frames it was compared on), and at least 4 Mi."""
     waiting: int = 8
-    """The most requests behind the one that the engine works on."""
+    """The most requests behind the one that the engine works on, and as many before decoding."""
+    max_batch: int = 1
+    """The most images of one size that the engine is given at once, of requests that wait."""
+    batch_delay_ms: float = 0.0
+    """How many milliseconds a request waits for others to be run with."""
     body_seconds: float = 60.0
     """How many seconds a client may take to send its body."""
+    body_rate: int = 1024
+    """The least bytes a second at which a body comes in, after its first five seconds."""
+    header_seconds: float = 10.0
+    """How many seconds a client may take to send a request's headers."""
+    answer_seconds: float = 60.0
+    """How many seconds a client may leave an answer unread."""
+    connections: int = 512
+    """The most open connections; a new one then takes the place of the one that idles longest."""
+    grace_seconds: int = 30
+    """How many seconds requests under way may take after the signal to stop."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            least = 0 if name == "waiting" else 1
+            least = 0.001 if isinstance(value, float) else 1
+            if name in ("waiting", "batch_delay_ms"):
+                least = 0
             if value is not None and value < least:
                 option = name.replace("_", "-")
                 raise UserError(f"--{option} is {value}: wanted at least {least}")
@@ -57,3 +75,7 @@ class Refusal(UserError):  # noqa: N818 - what the server does, rightly
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+GONE = 499
+"""The status of a request whose client has left: nobody reads it but the log and the counters."""

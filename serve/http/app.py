@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -21,41 +21,36 @@ from starlette.routing import Route
 
 from roadshift import Failure, __version__
 from serve.http.addressed_model import addressed_model
+from serve.http.connection import Complaints
+from serve.http.envelope import BROKEN
 from serve.http.infer import infer
 from serve.http.page import page
 from serve.http.segment import segment
-from serve.limits import Limits, Refusal
+from serve.limits import GONE, Refusal
 from serve.models.service import Service
 from serve.protocol import metadata
-from serve.runtime.engine import Engine
-from serve.runtime.graph import Graph
 
 log = logging.getLogger(__name__)
 Handler = Callable[[Service, Request], Awaitable[Response]]
 
 
 def build_app(
-    engine: Engine,
-    drawings: Sequence[Graph] = (),
-    *,
-    limits: Limits | None = None,
-    on_failure: Callable[[Exception], None] = lambda _: None,
+    service: Service, *, on_failure: Callable[[Exception], None] = lambda _: None
 ) -> Starlette:
-    """The server for a bundle's segmentor, and for the graphs it has that draw.
-
-    It is not ready until all of them have reproduced the golden frames.
+    """The server's routes. It is not ready until all models have reproduced the golden frames.
 
     `on_failure` is called when that check fails; the server then stays not ready.
     """
-    service = Service(engine, drawings, limits or Limits())
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
+        asyncio.get_running_loop().set_exception_handler(Complaints())
         checking = asyncio.create_task(_check(service, on_failure))
         yield
         await checking  # a thread cannot be stopped, and a task must not be forgotten
+        service.close()
 
-    app = Starlette(
+    return Starlette(
         routes=_routes(service),
         lifespan=lifespan,
         exception_handlers={
@@ -66,8 +61,6 @@ def build_app(
             Exception: _broken,
         },
     )
-    app.state.service = service
-    return app
 
 
 async def _check(service: Service, on_failure: Callable[[Exception], None]) -> None:
@@ -98,6 +91,7 @@ def _routes(service: Service) -> list[Route]:
     return [
         route("/", _page),
         route("/segment", segment, "POST"),
+        route("/metrics", _metrics),
         route("/v2", _server),
         route("/v2/health/live", _live),
         route("/v2/health/ready", _ready),
@@ -143,7 +137,12 @@ async def _config(service: Service, request: Request) -> Response:
 async def _statistics(service: Service, request: Request) -> Response:
     named = "model" in request.path_params
     models = [addressed_model(service, request)] if named else service.models.values()
-    return JSONResponse(metadata.statistics((model.spec, model.tallies) for model in models))
+    return JSONResponse(metadata.statistics(model.metrics for model in models))
+
+
+async def _metrics(service: Service, _: Request) -> Response:
+    text = await anyio.to_thread.run_sync(service.metrics.text)
+    return Response(text, media_type="text/plain; version=0.0.4")
 
 
 async def _index(service: Service, _: Request) -> Response:
@@ -165,7 +164,7 @@ async def _failed(_: Request, failure: Exception) -> Response:
 
 
 async def _left(_: Request, __: Exception) -> Response:
-    return Response(status_code=499)
+    return Response(status_code=GONE)
 
 
 async def _http_error(_: Request, error: Exception) -> Response:
@@ -174,4 +173,4 @@ async def _http_error(_: Request, error: Exception) -> Response:
 
 
 async def _broken(_: Request, __: Exception) -> Response:
-    return JSONResponse({"error": "internal error; the server's log says where"}, 500)
+    return JSONResponse({"error": BROKEN}, 500)

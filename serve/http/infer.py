@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import anyio.to_thread
+from functools import partial
+
 from starlette.requests import Request
 from starlette.responses import Response
 
 from serve.http.addressed_model import addressed_model
 from serve.http.body import read_body
+from serve.http.unless_gone import unless_gone
 from serve.limits import Refusal
 from serve.media.codec import deflate
-from serve.models.service import Service, deadline_of, now
-from serve.protocol.inference_protocol import encode_response, parse_request
+from serve.models.byte_budget import Share
+from serve.models.service import Model, Service
+from serve.models.workers import deadline_of, now
+from serve.protocol.inference_protocol import InferRequest, encode_response, parse_request
 
 JSON_LENGTH = "Inference-Header-Content-Length"
 
@@ -20,31 +24,38 @@ async def infer(service: Service, request: Request) -> Response:
     """Answers a request of the protocol, or raises Refusal."""
     arrived = now()
     model = addressed_model(service, request)
-    with service.place(model):
-        body = await read_body(request, service.limits)
-        length = _json_length(request)
-        to_thread = anyio.to_thread.run_sync
-        asked = await to_thread(parse_request, body, length, model.spec, service.limits)
-        outputs = await service.run(
-            model,
-            asked.inputs[model.spec.inputs[0].name],
-            [wanted.name for wanted in asked.outputs],
-            deadline_of(arrived, asked.timeout),
-            request.is_disconnected,
-        )
-        answer, json_length = await to_thread(
-            encode_response, model.spec, asked, outputs, service.limits.json_values
+    with service.accounted(model), Share(service.bodies) as share:
+        length, encoding = _json_length(request), _answer_encoding(request)
+        body = await read_body(request, service.limits, share)
+        parse = partial(parse_request, body, length, model.spec, service.limits)
+        return await unless_gone(request, _answer(service, model, parse, arrived, encoding))
+
+
+async def _answer(
+    service: Service,
+    model: Model,
+    parse: partial[InferRequest],
+    arrived: float,
+    encoding: str | None,
+) -> Response:
+    asked = await service.decode(model, parse, None)
+    deadline = deadline_of(arrived, asked.timeout)
+    values = asked.inputs[model.spec.inputs[0].name]
+    outputs = await service.run(model, values, [each.name for each in asked.outputs], deadline)
+
+    def encode() -> Response:
+        answer, json_length = encode_response(
+            model.spec, asked, outputs, service.limits.json_values
         )
         headers = {"Content-Type": "application/json"}
         if json_length is not None:
-            headers = {
-                "Content-Type": "application/octet-stream",
-                JSON_LENGTH: str(json_length),
-            }
-        if encoding := _answer_encoding(request):
-            answer = await to_thread(deflate, answer, encoding)
+            headers = {"Content-Type": "application/octet-stream", JSON_LENGTH: str(json_length)}
+        if encoding:
+            answer = deflate(answer, encoding)
             headers["Content-Encoding"] = encoding
         return Response(answer, headers=headers)
+
+    return await service.encode(model, encode, deadline)
 
 
 def _json_length(request: Request) -> int | None:

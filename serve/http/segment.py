@@ -1,113 +1,144 @@
-"""POST /segment: a JPEG or PNG image in; labels, an overlay, the confidence or numbers out."""
+"""POST /segment: images in; labels, an overlay, the confidence, numbers or polygons out."""
 
 from __future__ import annotations
 
 import time
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
 
-import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-from export.bundle import Bundle
 from serve.http.body import read_body
+from serve.http.unless_gone import unless_gone
+from serve.http.uploads import Upload, check_content_type, uploads_of
 from serve.limits import Refusal
-from serve.media.codec import decode, encode_jpeg, encode_png
-from serve.media.paint import class_shares, overlay
-from serve.models.service import Service, deadline_of, now
+from serve.media.answers import KINDS, File, Segmented, answer, in_one_file
+from serve.media.codec import decode
+from serve.media.image_header import read_header
+from serve.models.byte_budget import Share
+from serve.models.service import Model, Service
+from serve.models.workers import deadline_of, now, until
 
-ANSWERS = ("labels", "overlay", "confidence", "json")
 FORMATS = ("jpeg", "png")
-TYPES = ("image/jpeg", "image/png")
+PARAMETERS = ("as", "format", "model", "timeout")
 
 
 class SegmentQuery(NamedTuple):
     """What the address asks for."""
 
-    answer: str
+    kinds: tuple[str, ...]
     format: str
     timeout: float | None
 
 
 async def segment(service: Service, request: Request) -> Response:
-    """Answers with the image's labels in the form that the address asks for, or raises Refusal."""
+    """Answers with the images' labels in the form that the address asks for, or raises Refusal."""
     arrived = now()
-    with service.place(service.segmentor):
-        options = _options(request)
-        body = await read_body(request, service.limits)
-        received = time.perf_counter()
-        image = await anyio.to_thread.run_sync(decode, body, service.limits.pixels)
-        decoded = time.perf_counter()
-        wanted = "confidence" if options.answer == "confidence" else "labels"
-        deadline = deadline_of(arrived, options.timeout)
-        outputs = await service.run(
-            service.segmentor, image[None], [wanted], deadline, request.is_disconnected
+    model = _model(service, request)
+    with service.accounted(model), Share(service.bodies) as share:
+        query = _query(request)
+        kind = request.headers.get("content-type", "")
+        check_content_type(kind)
+        deadline = deadline_of(arrived, query.timeout)
+        with until(deadline, "while its body came in"):
+            body = await read_body(request, service.limits, share)
+        work = _Work(service, model, query, deadline)
+        return await unless_gone(request, work.answer(body, kind))
+
+
+class _Work:
+    """What one request asks for, done stage by stage."""
+
+    def __init__(
+        self, service: Service, model: Model, query: SegmentQuery, deadline: float | None
+    ) -> None:
+        self.service, self.model, self.query, self.deadline = service, model, query, deadline
+        self.began = time.perf_counter()
+        self.decoded = self.began
+
+    async def answer(self, body: bytes, content_type: str) -> Response:
+        images = await self.service.decode(
+            self.model, partial(self._decode, body, content_type), self.deadline
         )
+        self.decoded = time.perf_counter()
+        segmented = [await self._segment(name, image) for name, image in images]
+        return await self.service.encode(
+            self.model, partial(self._encode, segmented), self.deadline
+        )
+
+    def _decode(self, body: bytes, content_type: str) -> list[tuple[str, NDArray[np.uint8]]]:
+        uploads = uploads_of(body, content_type)
+        self._check_pixels(uploads)
+        return [(upload.name, decode(upload.content)) for upload in uploads]
+
+    def _check_pixels(self, uploads: Sequence[Upload]) -> None:
+        most = self.service.limits.pixels
+        headers = [read_header(upload.content, most) for upload in uploads]
+        count = sum(self.model.graph.pixels((1, h.height, h.width)) for h in headers)
+        if most is not None and count > most:
+            raise Refusal(413, f"the images have {count} pixels together; at most {most} are taken")
+
+    async def _segment(self, name: str, image: NDArray[np.uint8]) -> Segmented:
+        wanted = [] if self.query.kinds == ("confidence",) else ["labels"]
+        wanted += ["confidence"] if "confidence" in self.query.kinds else []
+        found = await self.service.run(self.model, image[None], wanted, self.deadline)
+        labels, confidence = found.get("labels"), found.get("confidence")
+        return Segmented(
+            name,
+            image,
+            np.zeros((0, 0), np.uint8) if labels is None else labels[0],
+            None if confidence is None else confidence[0],
+        )
+
+    def _encode(self, segmented: Sequence[Segmented]) -> Response:
+        bundle = self.model.graph.bundle
         times = {
-            "decode_ms": round(1e3 * (decoded - received), 3),
-            "engine_ms": round(1e3 * (time.perf_counter() - decoded), 3),
+            "decode_ms": round(1e3 * (self.decoded - self.began), 3),
+            "engine_ms": round(1e3 * (time.perf_counter() - self.decoded), 3),
         }
-        bundle = service.engine.bundle
-        return await anyio.to_thread.run_sync(
-            _answer, options, bundle, image, outputs[wanted][0], times
-        )
+        files = [
+            (one.name, kind, answer(kind, self.query.format, one, bundle, {"times": times}))
+            for one in segmented
+            for kind in self.query.kinds
+        ]
+        file: File = files[0][2] if len(files) == 1 else in_one_file(files)
+        timing = ", ".join(f"{name[:-3]};dur={ms}" for name, ms in times.items())
+        headers = {"Server-Timing": timing}
+        return Response(file.content, media_type=file.media_type, headers=headers)
 
 
-def _answer(
-    options: SegmentQuery,
-    bundle: Bundle,
-    image: NDArray[np.uint8],
-    values: NDArray[np.uint8],
-    times: dict[str, float],
-) -> Response:
-    if options.answer == "json":
-        return JSONResponse({**_numbers(bundle, values), "times": times})
-    timing = ", ".join(f"{name[:-3]};dur={ms}" for name, ms in times.items())
-    headers = {"Server-Timing": timing}
-    if options.answer == "overlay":
-        blend = overlay(image, values, bundle.palette)
-        if options.format == "jpeg":
-            return Response(encode_jpeg(blend), media_type="image/jpeg", headers=headers)
-        values = blend
-    return Response(encode_png(values), media_type="image/png", headers=headers)
+def _model(service: Service, request: Request) -> Model:
+    name = request.query_params.get("model")
+    if name is None:
+        return service.segmentor
+    model = service.model_of(name)
+    if model not in service.segmentors:
+        raise Refusal(400, f"model {name!r} does not segment: see POST /v2/models/{name}/infer")
+    return model
 
 
-def _numbers(bundle: Bundle, labels: NDArray[np.uint8]) -> dict[str, Any]:
-    shares = class_shares(labels, bundle.classes)
-    return {
-        "model": bundle.name,
-        "size": {"height": labels.shape[0], "width": labels.shape[1]},
-        "classes": [
-            {"id": i, "name": name, "color": list(colour), "share": shares[name]}
-            for i, (name, colour) in enumerate(zip(bundle.classes, bundle.palette, strict=True))
-        ],
-    }
-
-
-def _options(request: Request) -> SegmentQuery:
+def _query(request: Request) -> SegmentQuery:
     """The address's parameters, checked before the body is read."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in TYPES:
+    asked = request.query_params
+    if strange := asked.keys() - set(PARAMETERS):
         raise Refusal(
-            415, f"Content-Type is {kind[:40]!r}; wanted {' or '.join(TYPES)}, the image as body"
+            400, f"unknown parameter {min(strange)[:40]!r}: there are {', '.join(PARAMETERS)}"
         )
-    if strange := request.query_params.keys() - {"as", "format", "timeout"}:
-        raise Refusal(
-            400, f"unknown parameter {min(strange)[:40]!r}: there are as, format, timeout"
-        )
-    answer = request.query_params.get("as", "labels")
-    form = request.query_params.get("format", "jpeg" if answer == "overlay" else "png")
-    if answer not in ANSWERS:
-        raise Refusal(400, f"unknown as={answer[:40]!r}: wanted one of {', '.join(ANSWERS)}")
-    if form not in FORMATS or (form == "jpeg" and answer != "overlay"):
+    kinds = tuple(dict.fromkeys(asked.get("as", "labels").split(",")))
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        raise Refusal(400, f"unknown as={unknown[0][:40]!r}: wanted one of {', '.join(KINDS)}")
+    form = asked.get("format", "jpeg" if "overlay" in kinds else "png")
+    if form not in FORMATS or (form == "jpeg" and "overlay" not in kinds):
         raise Refusal(
             400,
-            f"format={form[:40]!r} does not go with as={answer}: overlay is jpeg or png, "
+            f"format={form[:40]!r} does not go with as={','.join(kinds)}: overlay is jpeg or png, "
             "labels and confidence are png",
         )
-    timeout = request.query_params.get("timeout", "0")
+    timeout = asked.get("timeout", "0")
     if not (timeout.isascii() and timeout.isdecimal()) or len(timeout) > 18:
         raise Refusal(400, "the timeout is not a whole number of microseconds")
-    return SegmentQuery(answer, form, int(timeout) / 1e6 if int(timeout) else None)
+    return SegmentQuery(kinds, form, int(timeout) / 1e6 if int(timeout) else None)

@@ -2,40 +2,70 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
 
 import uvicorn
 
-from roadshift import Failure
+from roadshift import Failure, UserError
 from serve.http.app import build_app
+from serve.http.connection import connections_within
+from serve.http.envelope import Envelope
+from serve.http.host_check import HostCheck
+from serve.http.listening_socket import LOOPBACK
 from serve.limits import Limits
+from serve.models.service import Service
 from serve.runtime.engine import Engine
 from serve.runtime.graph import Graph
 
-GRACE_SECONDS = 30
-"""How long requests under way may take after the signal to stop."""
+_BACKLOG = 128
+_OTHER_FILES = 64
+"""Descriptors for all that is not a connection."""
 
 
 class Server:
-    """A uvicorn server for a bundle's graphs, on a socket that is already bound."""
+    """A uvicorn server for bundles' graphs, on a socket that is already bound.
+
+    On a loopback address only `hosts`, and the loopback's own names, are answered to. Raises
+    UserError when the process may not open as many files as `limits.connections` need.
+    """
 
     def __init__(
         self,
-        engine: Engine,
+        engines: Sequence[Engine],
         bound: socket.socket,
         limits: Limits,
         drawings: Sequence[Graph] = (),
+        hosts: Sequence[str] = (),
     ) -> None:
         self.bound = bound
         self.failure: Exception | None = None
+        limits = replace(limits, connections=_affordable(limits.connections))
+        self.service = Service(engines, drawings, limits)
+        metrics = self.service.metrics
+        app = build_app(self.service, on_failure=self._stop)
+        guarded = app
+        if bound.getsockname()[0] in LOOPBACK or hosts:
+            guarded = HostCheck(app, [*LOOPBACK, *hosts])
+        count = lambda route, status: metrics.requests.labels(route, str(status)).inc()  # noqa: E731
         self.uvicorn = uvicorn.Server(
             uvicorn.Config(
-                build_app(engine, drawings, limits=limits, on_failure=self._stop),
-                log_level="warning",
+                Envelope(guarded, count),
+                http=connections_within(limits),
+                ws="none",
+                log_config=None,
+                access_log=False,
                 server_header=False,
-                timeout_graceful_shutdown=GRACE_SECONDS,
+                backlog=_BACKLOG,
+                timeout_graceful_shutdown=limits.grace_seconds,
             )
+        )
+        metrics.gauge(
+            "roadshift_connections",
+            "Open connections",
+            lambda: len(self.uvicorn.server_state.connections),
         )
 
     def run(self) -> None:
@@ -48,3 +78,19 @@ class Server:
         # A server that can never be ready must not hang about: whoever started it should see.
         self.failure = failure
         self.uvicorn.should_exit = True
+
+
+def _affordable(connections: int) -> int:
+    """So many connections, or as many as the process may open; its soft limit is raised."""
+    wanted = connections + _BACKLOG + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        connections = soft - _BACKLOG - _OTHER_FILES
+    if connections < 1:
+        raise UserError(
+            f"this process may open {hard} files, and the server needs "
+            f"{_BACKLOG + _OTHER_FILES + 1} or more: raise its limit (ulimit -Hn)"
+        )
+    return min(connections, wanted)

@@ -2,46 +2,78 @@
 
 from __future__ import annotations
 
-import asyncio
+import os
 import time
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from roadshift import UserError
-from serve.limits import Limits, Refusal
-from serve.models.admission import Admission, Tallies
+from roadshift import Failure, UserError
+from serve.limits import GONE, Limits, Refusal
+from serve.models.batcher import Batcher, Device, Outputs
+from serve.models.byte_budget import ByteBudget
+from serve.models.metrics import Metrics, ModelMetrics, Stage
 from serve.models.model_spec import ModelSpec, model_spec
+from serve.models.workers import Workers, until
 from serve.runtime.engine import Engine
 from serve.runtime.graph import Graph
 
+T = TypeVar("T")
 
-class Model(NamedTuple):
-    """One graph as the server offers it, and what became of the requests to it."""
+
+@dataclass(frozen=True)
+class Model:
+    """One graph as the server offers it, who waits for it, and what became of the requests."""
 
     graph: Graph
     spec: ModelSpec
-    tallies: Tallies
+    metrics: ModelMetrics
+    line: Batcher
 
 
 class Service:
-    """A bundle's graphs as a server offers them; all wait in one queue, for one device.
+    """The graphs of one or more bundles as a server offers them; all share one device.
 
-    `unready` says why it is not ready, or is None.
+    Each has its own line before the device. Decoding and encoding happen beside it, in threads of
+    their own. `unready` says why the server is not ready, or is None. Raises UserError for two
+    graphs of one name.
     """
 
-    def __init__(self, engine: Engine, drawings: Sequence[Graph], limits: Limits) -> None:
-        self.engine = engine
-        self.limits = limits.of(engine.bundle)
-        self.models = {
-            graph.name: Model(graph, model_spec(graph), Tallies()) for graph in (engine, *drawings)
-        }
-        self.segmentor = self.models[engine.name]
-        self.admission = Admission(limits.waiting)
+    def __init__(
+        self, engines: Sequence[Engine], drawings: Sequence[Graph], limits: Limits
+    ) -> None:
+        self.limits = limits = limits.of(*(engine.bundle for engine in engines))
+        self.metrics = Metrics()
+        self.bodies = ByteBudget(limits.all_bodies_bytes)
+        cores = os.cpu_count() or 1
+        self._decoders = Workers("being decoded or waiting for it", cores, limits.waiting)
+        self._encoders = Workers("being encoded", cores)
+        self._device = Device()
+        self.models: dict[str, Model] = {}
+        for graph in (*engines, *drawings):
+            if graph.name in self.models:
+                raise UserError(
+                    f"two of the bundles are called {graph.name!r}: export one of them again with "
+                    "another --name"
+                )
+            self.models[graph.name] = self._model(graph)
+        self.segmentors = [self.models[engine.name] for engine in engines]
+        self.segmentor = self.segmentors[0]
         self.unready: str | None = "the golden frames have not been checked yet"
+        self.metrics.gauge(
+            "roadshift_body_bytes", "Bytes of bodies under way", lambda: self.bodies.used
+        )
+
+    def _model(self, graph: Graph) -> Model:
+        spec = model_spec(graph)
+        metrics = self.metrics.of_model(spec.name, spec.version)
+        line = Batcher(graph, self._device, self.limits, metrics)
+        metrics.pending = lambda: line.taken
+        return Model(graph, spec, metrics, line)
 
     def require_ready(self) -> None:
         """Raises Refusal 503."""
@@ -62,20 +94,23 @@ class Service:
         return model
 
     @contextmanager
-    def place(self, model: Model) -> Generator[None]:
-        """A place in the queue, held while a request is read, run and answered.
+    def accounted(self, model: Model) -> Generator[None]:
+        """Counts what becomes of the request inside.
 
-        Raises Refusal: 503 while not ready, 429 when no place is free.
+        Raises Refusal: 503 while not ready, 429 when the model's line is full already.
         """
         began = time.perf_counter_ns()
-        tally = model.tallies.fail
+        tallies, failures = model.metrics.tallies, model.metrics.counts.failures
         try:
             self.require_ready()
-            with self.admission.place():
-                yield
-            tally = model.tallies.success
-        finally:
-            tally.add(began)
+            model.line.require_room()
+            yield
+        except BaseException as error:
+            reason = _reason(error)
+            failures[reason] += 1
+            (tallies.cancel if reason == "CANCELED" else tallies.fail).add(began)
+            raise
+        tallies.success.add(began)
 
     def check(self, model: Model, shape: tuple[int, ...]) -> None:
         """Raises Refusal: 413 for more pixels than the limit, 400 for another size."""
@@ -91,33 +126,55 @@ class Service:
         except UserError as error:
             raise Refusal(400, str(error)) from error
 
+    async def decode(self, model: Model, call: Callable[[], T], deadline: float | None) -> T:
+        """`call()` in a thread for decoding, counted as the model's. Refusal 429, 504."""
+        with until(deadline, "while it was decoded: it was not run"):
+            return await self._timed(self._decoders, model, "compute_input", call)
+
     async def run(
         self,
         model: Model,
         values: NDArray[np.uint8],
-        wanted: list[str],
+        wanted: Sequence[str],
         deadline: float | None,
-        is_gone: Callable[[], Awaitable[bool]],
-    ) -> dict[str, NDArray[Any]]:
-        """The wanted outputs for the input [n,h,w,...], when their turn has come; or Refusal.
+    ) -> Outputs:
+        """The wanted outputs for the input [n,h,w,...], when their turn has come.
 
-        `is_gone` tells whether the client has left; it is asked once, before the engine is used.
+        Raises Refusal: 400 and 413 as `check`, 429 when the model's line is full, 504 when
+        `deadline` (of the event loop's time) comes first. Cancelling leaves the line.
         """
         self.check(model, values.shape)
-        call = lambda: model.graph.run(values, wanted)  # noqa: E731 - a thread runs it later
-        return await self.admission.run(call, deadline, is_gone, model.tallies)
+        return await model.line.run(values, wanted, deadline)
+
+    async def encode(self, model: Model, call: Callable[[], T], deadline: float | None) -> T:
+        """`call()` in a thread for encoding, counted as the model's. Refusal 504."""
+        with until(deadline, "while the answer was encoded"):
+            return await self._timed(self._encoders, model, "compute_output", call)
+
+    async def _timed(
+        self, workers: Workers, model: Model, stage: Stage, call: Callable[[], T]
+    ) -> T:
+        began = time.perf_counter_ns()
+        answer = await workers.run(call)
+        model.metrics.stage(stage, began)
+        return answer
 
     def check_golden(self) -> str:
         """Whether every graph reproduces the golden frames, in words; Failure when one does not."""
         graphs = [model.graph for model in self.models.values()]
         return "; ".join(graph.golden_text.format(graph.check_golden()) for graph in graphs)
 
+    def close(self) -> None:
+        """Ends the threads that wait for work."""
+        for workers in (self._decoders, self._encoders, self._device.thread):
+            workers.close()
 
-def deadline_of(arrived: float, timeout: float | None) -> float | None:
-    """The event loop's time at which a request of that timeout (seconds) is too late."""
-    return None if timeout is None else arrived + timeout
 
-
-def now() -> float:
-    """The event loop's time."""
-    return asyncio.get_running_loop().time()
+def _reason(error: BaseException) -> str:
+    """Why a request failed, in Triton's words."""
+    status = error.status if isinstance(error, Refusal) else 0
+    if status in (429, 503, 504):
+        return "REJECTED"
+    if status == GONE or not isinstance(error, Exception):
+        return "CANCELED"
+    return "BACKEND" if isinstance(error, Failure) else "OTHER"

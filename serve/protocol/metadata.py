@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
-from serve.models.admission import Tallies
-from serve.models.model_spec import VERSION, ModelSpec
+from serve.models.metrics import ModelMetrics
+from serve.models.model_spec import VERSION
 from serve.runtime.engine import Engine
 from serve.runtime.graph import Graph, TensorSpec
 
@@ -43,9 +43,9 @@ def config(graph: Graph) -> dict[str, Any]:
     }
 
 
-def statistics(models: Iterable[tuple[ModelSpec, Tallies]]) -> dict[str, Any]:
+def statistics(models: Iterable[ModelMetrics]) -> dict[str, Any]:
     """Triton's statistics of those models."""
-    return {"model_stats": [_statistics(model, tallies) for model, tallies in models]}
+    return {"model_stats": [_statistics(model) for model in models]}
 
 
 def _how(graph: Graph) -> dict[str, str]:
@@ -53,15 +53,15 @@ def _how(graph: Graph) -> dict[str, str]:
     return how | ({"route": graph.route} if isinstance(graph, Engine) else {})
 
 
-def _statistics(model: ModelSpec, tallies: Tallies) -> dict[str, Any]:
-    infer = tallies.compute_infer
+def _statistics(model: ModelMetrics) -> dict[str, Any]:
+    tallies = model.tallies
     counted = {f.name: getattr(tallies, f.name) for f in fields(tallies)}
     return {
         "name": model.name,
         "version": model.version,
-        "last_inference": int(infer.last * 1000),
-        "inference_count": infer.count,
-        "execution_count": infer.count,
+        "last_inference": int(tallies.compute_infer.last * 1000),
+        "inference_count": model.counts.images,
+        "execution_count": model.counts.executions,
         "inference_stats": {key: {"count": t.count, "ns": t.ns} for key, t in counted.items()},
     }
 

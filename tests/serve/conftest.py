@@ -128,7 +128,7 @@ class Running(httpx.Client):
     @property
     def taken(self) -> int:
         """How many requests are being worked on or waiting."""
-        return self.server.uvicorn.config.app.state.service.admission.taken
+        return self.server.service.segmentor.line.taken
 
 
 @pytest.fixture(scope="session")
@@ -173,7 +173,7 @@ def running(
     if not ready:
         engine.gate.clear()
     with listen("127.0.0.1", 0) as bound:
-        server = Server(engine, bound, limits or Limits(), image_graphs_of(bundle, threads=1))
+        server = Server([engine], bound, limits or Limits(), image_graphs_of(bundle, threads=1))
         thread = threading.Thread(target=_run, args=(server,))
         thread.start()
         address = f"127.0.0.1:{bound.getsockname()[1]}"

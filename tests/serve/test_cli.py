@@ -74,7 +74,13 @@ def test_serve_answers_and_stops_at_sigterm(tiny):
             process.kill()  # or leaving would wait for it
     assert process.returncode in (0, -signal.SIGTERM), errors
     assert "Traceback" not in errors
-    assert "INFO: fp32, labels by the dense route: the bundle has no other" in errors
+    assert "INFO - tiny: fp32, labels by the dense route: the bundle has no other" in errors
+    assert re.search(
+        r"^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO [0-9a-f]{16} 127\.0\.0\.1 GET "
+        r"/v2/health/ready 200 in=0 out=14 ms=\d+\.\d$",
+        errors,
+        re.MULTILINE,
+    )
 
 
 def test_an_address_that_is_taken_or_wrong():
@@ -103,8 +109,8 @@ def test_only_this_machine_is_listened_to_by_default(exact, monkeypatch):
         asked.append((host, port))
         return listen("127.0.0.1", 0)
 
-    def record(engine, bound, limits, drawings):
-        asked.append((engine.bundle.name, limits.waiting))
+    def record(engines, bound, limits, drawings, *, hosts):
+        asked.append((*(engine.bundle.name for engine in engines), limits.waiting, hosts))
         asked.append([drawing.spec.kind for drawing in drawings])
         raise Failure("enough")
 
@@ -112,7 +118,7 @@ def test_only_this_machine_is_listened_to_by_default(exact, monkeypatch):
     monkeypatch.setattr("serve.http.server.Server", record)
     with pytest.raises(Failure, match="enough"):
         serve(exact.folder)
-    assert asked == [("127.0.0.1", 8000), ("tiny", 8), ["reconstructor", "translator"]]
+    assert asked == [("127.0.0.1", 8000), ("tiny", 8, ()), ["reconstructor", "translator"]]
 
 
 def test_no_torch_and_no_other_stage_is_imported():

@@ -115,19 +115,21 @@ def test_the_same_limits_hold(drawn, kit):
         assert client.post(INFER, **binary(labels(1, 8, 8))).status_code == 200
 
 
-def test_both_models_wait_in_one_queue(drawn, kit):
-    with kit.running(drawn, Limits(waiting=1)) as client, ThreadPoolExecutor(2) as pool:
+def test_each_model_has_its_own_line_before_one_device(drawn, kit):
+    with kit.running(drawn, Limits(waiting=1)) as client, ThreadPoolExecutor(3) as pool:
         client.engine.gate.clear()
         client.engine.entered.clear()
         segmenting = pool.submit(client.post, kit.INFER, **kit.binary(kit.random_image(1)[None]))
         assert client.engine.entered.wait(5)
         late = client.post(INFER, **binary(labels(1, 8, 8), parameters={"timeout": 50_000}))
         assert "timeout passed before its turn came" in kit.error(late, 504)
-        drawing = pool.submit(client.post, INFER, **binary(labels(1, 8, 8)))
-        kit.wait_until(lambda: client.taken == 2)
+        line = client.server.service.models[NAME].line
+        drawing = [pool.submit(client.post, INFER, **binary(labels(1, 8, 8))) for _ in range(2)]
+        kit.wait_until(lambda: line.taken == 2)
         kit.error(client.post(INFER, **binary(labels(1, 8, 8))), 429)
+        assert client.taken == 1
         client.engine.gate.set()
-        assert segmenting.result().status_code == drawing.result().status_code == 200
+        assert {each.result().status_code for each in (segmenting, *drawing)} == {200}
 
 
 def test_names(client, tiny, kit):

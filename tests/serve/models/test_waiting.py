@@ -55,15 +55,19 @@ def test_a_deadline_that_passes_while_waiting(held, kit):
     assert client.engine.runs == runs
 
 
-def test_a_client_that_has_gone_is_not_worked_for(held, kit):
+@pytest.mark.parametrize("size", [(32, 48), (320, 480)])  # 5 kB; more than the server reads ahead
+def test_a_client_that_leaves_while_waiting_leaves_the_line(held, kit, size):
     client, _ = held
     runs = client.engine.runs
     host, port = client.address.split(":")
-    body = encode_png(kit.random_image(1))
-    head = "POST /segment HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+    body = encode_png(kit.random_image(1, *size))
+    head = "POST /segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
     with socket.create_connection((host, int(port))) as plug:
         plug.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         kit.wait_until(lambda: client.taken == 2)
+    kit.wait_until(lambda: client.taken == 1)
+    stats = client.get("/v2/models/tiny/stats").json()["model_stats"][0]
+    assert stats["inference_stats"]["cancel"]["count"] == 1
     client.engine.gate.set()
     kit.wait_until(lambda: client.taken == 0)
     assert client.engine.runs == runs

@@ -1,0 +1,38 @@
+"""Which names the server answers to: a page of another site must not reach it by one of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+
+class HostCheck:
+    """An ASGI app around another, which gets requests to these `hosts` only.
+
+    A name of another site that resolves to this machine would let that site's scripts in.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
+        self._app, self._hosts = app, [host.lower() for host in hosts]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        name = host_of(Headers(scope=scope).get("host", ""))
+        if name in self._hosts:
+            await self._app(scope, receive, send)
+            return
+        known = ", ".join(self._hosts)
+        error = f"Host is {name[:80]!r}; wanted one of {known}: see roadshift serve --allow-host"
+        await JSONResponse({"error": error}, 400)(scope, receive, send)
+
+
+def host_of(header: str) -> str:
+    """The name in a Host header, in small letters, without its port and an IPv6 one's brackets."""
+    if header.startswith("["):
+        return header[1:].partition("]")[0].lower()
+    return header.partition(":")[0].lower()

@@ -1,0 +1,104 @@
+"""The image files in a request's body, however common clients send them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePath
+from typing import Any, NamedTuple
+
+import python_multipart
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
+
+from serve.limits import Refusal
+
+# What requests, curl --data-binary and browsers say of a file's bytes. The bytes decide.
+_PLAIN = ("", "application/octet-stream", "application/x-www-form-urlencoded")
+_FORM = "multipart/form-data"
+_MOST_IMAGES = 64
+_NAME = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+class Upload(NamedTuple):
+    """A file's bytes, and a name for its answers that is safe as a file's."""
+
+    name: str
+    content: bytes
+
+
+def check_content_type(value: str) -> None:
+    """Raises Refusal 415 for a type that is no image's, no unknown file's and no form's."""
+    kind = value.partition(";")[0].strip().lower()
+    if kind not in (*_PLAIN, _FORM) and not kind.startswith("image/"):
+        raise Refusal(
+            415,
+            f"Content-Type is {kind[:40]!r}; wanted image/jpeg, image/png or image/webp, the image "
+            f"as body, or {_FORM}",
+        )
+
+
+def uploads_of(body: bytes, content_type: str) -> list[Upload]:
+    """The body itself, or the files of a form. Raises Refusal 400 for a form without, or broken."""
+    kind, options = parse_options_header(content_type)
+    if kind.decode("latin-1").lower() != _FORM:
+        return [Upload("image", body)]
+    boundary = options.get(b"boundary")
+    if not boundary:
+        raise Refusal(400, f"{_FORM} without a boundary: let the client make the header")
+    parts = _Parts()
+    try:
+        parser = python_multipart.MultipartParser(boundary, parts.callbacks())
+        parser.write(body)
+        parser.finalize()
+    except FormParserError as error:
+        raise Refusal(400, f"the form is damaged or truncated ({error}): send it again") from error
+    if not parts.whole:
+        raise Refusal(400, "the form is truncated: send it again")
+    if not parts.files:
+        raise Refusal(400, "the form holds no file: curl -F image=@street.jpg sends one")
+    return parts.files
+
+
+class _Parts:
+    """Collects the files of a form; its other fields are not looked at."""
+
+    def __init__(self) -> None:
+        self.files: list[Upload] = []
+        self.whole = False
+        self._field, self._value, self._data = bytearray(), bytearray(), bytearray()
+        self._filename: str | None = None
+
+    def callbacks(self) -> Any:
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": lambda data, start, end: self._field.extend(data[start:end]),
+            "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
+            "on_header_end": self._header,
+            "on_part_data": lambda data, start, end: self._data.extend(data[start:end]),
+            "on_part_end": self._end,
+            "on_end": self._finish,
+        }
+
+    def _begin(self) -> None:
+        self._data, self._filename = bytearray(), None
+
+    def _header(self) -> None:
+        if bytes(self._field).lower() == b"content-disposition":
+            filename = parse_options_header(bytes(self._value))[1].get(b"filename")
+            self._filename = None if filename is None else filename.decode("utf-8", "replace")
+        self._field, self._value = bytearray(), bytearray()
+
+    def _end(self) -> None:
+        if self._filename is None:
+            return
+        if len(self.files) == _MOST_IMAGES:
+            raise Refusal(
+                413, f"the form holds more than {_MOST_IMAGES} files: send less at a time"
+            )
+        stem = _NAME.sub("_", PurePath(self._filename).stem)[:60].strip(".") or "image"
+        if stem in [file.name for file in self.files]:
+            stem = f"{stem}-{len(self.files)}"
+        self.files.append(Upload(stem, bytes(self._data)))
+
+    def _finish(self) -> None:
+        self.whole = True
