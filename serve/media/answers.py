@@ -18,7 +18,12 @@ from serve.media.polygons import polygons
 
 KINDS = ("labels", "overlay", "confidence", "json", "geojson")
 JSON = "application/json"
-_ENDINGS = {"image/png": "png", "image/jpeg": "jpg", JSON: "json", "application/geo+json": "json"}
+_ENDINGS = {
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    JSON: "json",
+    "application/geo+json": "geojson",
+}
 
 
 class Segmented(NamedTuple):
@@ -61,11 +66,14 @@ def answer(
 
 
 def in_one_file(files: Iterable[tuple[str, str, File]]) -> File:
-    """Several answers (image, kind, content) as a ZIP file of IMAGE.KIND.ENDING."""
+    """Several answers (image, kind, content) as a ZIP file of IMAGE.KIND.ENDING, IMAGE.json,
+    IMAGE.geojson."""
     whole = io.BytesIO()
     with zipfile.ZipFile(whole, "w") as packed:
         for name, kind, file in files:
-            packed.writestr(f"{name}.{kind}.{_ENDINGS[file.media_type]}", file.content)
+            ending = _ENDINGS[file.media_type]
+            full = name if kind == ending else f"{name}.{kind}"
+            packed.writestr(f"{full}.{ending}", file.content)
     return File("application/zip", whole.getvalue())
 
 

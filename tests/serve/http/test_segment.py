@@ -64,6 +64,26 @@ def test_numbers(client, kit):
     assert response["times"]["engine_ms"] > 0
 
 
+def test_polygons(client, kit):
+    image = np.zeros((16, 24, 3), np.uint8)
+    image[:4, :, 1] = 200
+    response = client.post("/segment?as=geojson", content=encode_png(image), headers=kit.PNG)
+    assert response.headers["content-type"] == "application/geo+json"
+    document = response.json()
+    assert document["type"] == "FeatureCollection"
+    found = {each["properties"]["name"]: each["geometry"] for each in document["features"]}
+    assert found.keys() == {"dark", "green"}
+    assert {*map(tuple, found["green"]["coordinates"][0])} == {(0, 0), (24, 0), (24, 4), (0, 4)}
+
+
+def test_a_model_by_name(client, kit):
+    data = encode_png(kit.random_image(1))
+    response = client.post("/segment?model=tiny", content=data, headers=kit.PNG)
+    assert response.status_code == 200
+    response = client.post("/segment?model=other", content=data, headers=kit.PNG)
+    assert "unknown model 'other'" in kit.error(response, 404)
+
+
 def test_compressed_upload(client, kit):
     data = gzip.compress(encode_png(np.zeros((16, 16, 3), np.uint8)))
     headers = {**kit.PNG, "Content-Encoding": "gzip"}
