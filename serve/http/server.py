@@ -93,4 +93,4 @@ def _affordable(connections: int) -> int:
             f"this process may open {hard} files, and the server needs "
             f"{_BACKLOG + _OTHER_FILES + 1} or more: raise its limit (ulimit -Hn)"
         )
-    return min(connections, wanted)
+    return connections

@@ -167,13 +167,18 @@ def fixed(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @contextmanager
 def running(
-    bundle: Bundle, limits: Limits | None = None, *, ready: bool = True
+    bundle: Bundle,
+    limits: Limits | None = None,
+    *,
+    ready: bool = True,
+    engines: list[Engine] | None = None,
 ) -> Iterator[Running]:
     engine = GatedEngine(bundle)
     if not ready:
         engine.gate.clear()
     with listen("127.0.0.1", 0) as bound:
-        server = Server([engine], bound, limits or Limits(), image_graphs_of(bundle, threads=1))
+        drawings = image_graphs_of(bundle, threads=1)
+        server = Server(engines or [engine], bound, limits or Limits(), drawings)
         thread = threading.Thread(target=_run, args=(server,))
         thread.start()
         address = f"127.0.0.1:{bound.getsockname()[1]}"
