@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -14,6 +14,9 @@ from export.bundle import PRECISIONS, Trust, read_bundle
 from export.bundle.graphs import Precision
 from roadshift import UserError, unknown
 from serve.limits import Limits
+
+if TYPE_CHECKING:
+    from serve.http.app import Beside
 
 Flat = Parameter(name="*")
 
@@ -79,12 +82,13 @@ def serve(
     *bundles: Path,
     host: str = "127.0.0.1",
     port: int = 8000,
+    grpc_port: int | None = None,
     allow_host: tuple[str, ...] = (),
     trust: Annotated[Trust, Flat] = Trust(),
     device: Annotated[DeviceOptions, Flat] = DeviceOptions(),
     limits: Annotated[Limits, Flat] = Limits(),
 ) -> None:
-    """Answer over HTTP: Open Inference Protocol v2, and POST /segment for plain images.
+    """Answer over HTTP (and gRPC): Open Inference Protocol v2, and POST /segment for plain images.
 
     Parameters
     ----------
@@ -94,10 +98,14 @@ def serve(
         The address to listen on; 0.0.0.0 lets other machines in, without any password.
     port
         The port to listen on; 0 takes a free one, which is printed.
+    grpc_port
+        The port for the protocol over gRPC, which the extra `grpc` has; 0 takes a free one, which
+        the log says.
     allow_host
         A name (a Host header) that is answered to beside localhost, as a proxy may send; with it
         no other is, on any address.
     """
+    from serve.http.app import no_other_face  # noqa: PLC0415
     from serve.http.listening_socket import listen  # noqa: PLC0415
     from serve.http.log import log_to_stderr  # noqa: PLC0415
     from serve.http.server import Server  # noqa: PLC0415
@@ -124,13 +132,24 @@ def serve(
         )
     limits = limits.of(*read)
     logging.info("a request has at most %d pixels (--pixels)", limits.pixels)
+    beside = no_other_face if grpc_port is None else _grpc_face(host, grpc_port)
     with listen(host, port) as bound:
-        server = Server(engines, bound, limits, drawings, hosts=allow_host)
+        server = Server(engines, bound, limits, drawings, hosts=allow_host, beside=beside)
         address = f"[{host}]" if ":" in host else host
         names = ", ".join(bundle.name for bundle in read)
         at = f"http://{address}:{bound.getsockname()[1]}"
         print(f"serving {names} on {at} (Ctrl-C stops)", flush=True)
         server.run()
+
+
+def _grpc_face(host: str, port: int) -> Beside:
+    try:
+        from serve.grpc.server import grpc_on  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise UserError(f"--grpc-port needs roadshift[grpc]: pip install it ({error})") from error
+    if not 0 <= port <= 65535:
+        raise UserError(f"--grpc-port is {port}: wanted 0 (any free one) to 65535")
+    return grpc_on(host, port)
 
 
 def verify(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 
 import anyio.to_thread
@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from roadshift import Failure, __version__
+from roadshift import Failure
 from serve.http.addressed_model import addressed_model
 from serve.http.connection import Complaints
 from serve.http.envelope import BROKEN
@@ -32,21 +32,38 @@ from serve.protocol import metadata
 
 log = logging.getLogger(__name__)
 Handler = Callable[[Service, Request], Awaitable[Response]]
+Beside = Callable[[Service], AbstractAsyncContextManager[None]]
+
+
+@asynccontextmanager
+async def no_other_face(_: Service) -> AsyncGenerator[None]:
+    """HTTP alone."""
+    yield
 
 
 def build_app(
-    service: Service, *, on_failure: Callable[[Exception], None] = lambda _: None
+    service: Service,
+    *,
+    beside: Beside = no_other_face,
+    on_failure: Callable[[Exception], None] = lambda _: None,
 ) -> Starlette:
     """The server's routes. It is not ready until all models have reproduced the golden frames.
 
-    `on_failure` is called when that check fails; the server then stays not ready.
+    `on_failure` is called when that check fails; the server then stays not ready. `beside` is
+    another transport, open as long as this one.
     """
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
         asyncio.get_running_loop().set_exception_handler(Complaints())
         checking = asyncio.create_task(_check(service, on_failure))
-        yield
+        try:
+            async with beside(service):
+                yield
+        except Exception as error:
+            service.unready = "the server could not start"
+            on_failure(error)
+            yield
         await checking  # a thread cannot be stopped, and a task must not be forgotten
         service.close()
 
@@ -106,9 +123,7 @@ async def _page(service: Service, _: Request) -> Response:
 
 
 async def _server(_: Service, __: Request) -> Response:
-    return JSONResponse(
-        {"name": "roadshift", "version": __version__, "extensions": metadata.EXTENSIONS}
-    )
+    return JSONResponse(metadata.server())
 
 
 async def _live(_: Service, __: Request) -> Response:
@@ -146,10 +161,8 @@ async def _metrics(service: Service, _: Request) -> Response:
 
 
 async def _index(service: Service, _: Request) -> Response:
-    state = "READY" if service.unready is None else "UNAVAILABLE"
-    shared = {"state": state, "reason": service.unready or ""}
     specs = [model.spec for model in service.models.values()]
-    return JSONResponse([{"name": s.name, "version": s.version, **shared} for s in specs])
+    return JSONResponse(metadata.index(specs, service.unready))
 
 
 async def _refused(_: Request, refusal: Exception) -> Response:

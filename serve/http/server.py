@@ -10,7 +10,7 @@ from dataclasses import replace
 import uvicorn
 
 from roadshift import Failure, UserError
-from serve.http.app import build_app
+from serve.http.app import Beside, build_app, no_other_face
 from serve.http.connection import connections_within
 from serve.http.envelope import Envelope
 from serve.http.host_check import HostCheck
@@ -28,8 +28,8 @@ _OTHER_FILES = 64
 class Server:
     """A uvicorn server for bundles' graphs, on a socket that is already bound.
 
-    On a loopback address only `hosts`, and the loopback's own names, are answered to. Raises
-    UserError when the process may not open as many files as `limits.connections` need.
+    On a loopback address only `hosts`, and the loopback's own names, are answered to. `beside` is
+    another transport for the same models. Raises UserError when the process may open too few files.
     """
 
     def __init__(
@@ -38,19 +38,22 @@ class Server:
         bound: socket.socket,
         limits: Limits,
         drawings: Sequence[Graph] = (),
+        *,
         hosts: Sequence[str] = (),
+        beside: Beside = no_other_face,
     ) -> None:
         self.bound = bound
         self.failure: Exception | None = None
         limits = replace(limits, connections=_affordable(limits.connections))
         self.service = Service(engines, drawings, limits)
         metrics = self.service.metrics
-        app = build_app(self.service, on_failure=self._stop)
+        app = build_app(self.service, beside=beside, on_failure=self._stop)
         guarded = app
         if bound.getsockname()[0] in LOOPBACK or hosts:
             guarded = HostCheck(app, [*LOOPBACK, *hosts])
         count = lambda route, status: metrics.requests.labels(route, str(status)).inc()  # noqa: E731
-        self.uvicorn = uvicorn.Server(
+        self.uvicorn = _Uvicorn(
+            self.service,
             uvicorn.Config(
                 Envelope(guarded, count),
                 http=connections_within(limits),
@@ -60,7 +63,7 @@ class Server:
                 server_header=False,
                 backlog=_BACKLOG,
                 timeout_graceful_shutdown=limits.grace_seconds,
-            )
+            ),
         )
         metrics.gauge(
             "roadshift_connections",
@@ -72,12 +75,26 @@ class Server:
         """Answers until it is told to stop; Failure when the golden frames are not reproduced."""
         self.uvicorn.run(sockets=[self.bound])
         if self.failure is not None:
+            if isinstance(self.failure, UserError):
+                raise self.failure
             raise Failure(f"the server did not become ready: {self.failure}") from self.failure
 
     def _stop(self, failure: Exception) -> None:
         # A server that can never be ready must not hang about: whoever started it should see.
         self.failure = failure
         self.uvicorn.should_exit = True
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn, which says that it is not ready once it has been told to stop."""
+
+    def __init__(self, service: Service, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._service = service
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._service.unready = "the server stops"
+        await super().shutdown(sockets)
 
 
 def _affordable(connections: int) -> int:

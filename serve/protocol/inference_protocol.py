@@ -63,11 +63,19 @@ def parse_request(
             "tensor as binary data (set_data_from_numpy(..., binary_data=True))",
         )
     document = an_object(load_json(head), "the request")
+    return read_request(document, memoryview(body)[len(head) :], model)
+
+
+def read_request(document: dict[str, Any], tail: memoryview, model: ModelSpec) -> InferRequest:
+    """The request in a JSON `document`, whose binary tensors are in `tail`.
+
+    Raises Refusal 400 for what the protocol or the model does not allow.
+    """
     parameters = an_object(document.get("parameters", {}), "parameters")
     request_id = document.get("id")
     if request_id is not None and not isinstance(request_id, str):
         refuse("the id is not a string")
-    inputs = read_inputs(document, memoryview(body)[len(head) :], model.inputs)
+    inputs = read_inputs(document, tail, model.inputs)
     return InferRequest(
         request_id, inputs, _outputs(document, parameters, model), _timeout(parameters)
     )

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
+from roadshift import __version__
 from serve.models.metrics import ModelMetrics
-from serve.models.model_spec import VERSION
+from serve.models.model_spec import VERSION, ModelSpec
 from serve.runtime.engine import Engine
 from serve.runtime.graph import Graph, TensorSpec
 
@@ -41,6 +42,17 @@ def config(graph: Graph) -> dict[str, Any]:
         "output": [_config_tensor(spec) for spec in graph.outputs],
         "parameters": {key: {"string_value": value} for key, value in parameters.items()},
     }
+
+
+def server() -> dict[str, Any]:
+    """The protocol's server metadata."""
+    return {"name": "roadshift", "version": __version__, "extensions": EXTENSIONS}
+
+
+def index(models: Iterable[ModelSpec], unready: str | None) -> list[dict[str, str]]:
+    """Triton's index of the repository; `unready` is why the models are not ready, or None."""
+    shared = {"state": "UNAVAILABLE" if unready else "READY", "reason": unready or ""}
+    return [{"name": model.name, "version": model.version, **shared} for model in models]
 
 
 def statistics(models: Iterable[ModelMetrics]) -> dict[str, Any]:

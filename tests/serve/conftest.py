@@ -28,6 +28,7 @@ from tiny_graphs import (
 )
 
 from export.bundle import Bundle, Golden, write_bundle
+from serve.http.app import Beside, no_other_face
 from serve.http.listening_socket import listen
 from serve.http.server import Server
 from serve.limits import Limits
@@ -172,13 +173,14 @@ def running(
     *,
     ready: bool = True,
     engines: list[Engine] | None = None,
+    beside: Beside = no_other_face,
 ) -> Iterator[Running]:
     engine = GatedEngine(bundle)
     if not ready:
         engine.gate.clear()
     with listen("127.0.0.1", 0) as bound:
         drawings = image_graphs_of(bundle, threads=1)
-        server = Server(engines or [engine], bound, limits or Limits(), drawings)
+        server = Server(engines or [engine], bound, limits or Limits(), drawings, beside=beside)
         thread = threading.Thread(target=_run, args=(server,))
         thread.start()
         address = f"127.0.0.1:{bound.getsockname()[1]}"

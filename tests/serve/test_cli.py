@@ -109,7 +109,7 @@ def test_only_this_machine_is_listened_to_by_default(exact, monkeypatch):
         asked.append((host, port))
         return listen("127.0.0.1", 0)
 
-    def record(engines, bound, limits, drawings, *, hosts):
+    def record(engines, bound, limits, drawings, *, hosts, beside):
         asked.append((*(engine.bundle.name for engine in engines), limits.waiting, hosts))
         asked.append([drawing.spec.kind for drawing in drawings])
         raise Failure("enough")

@@ -1,0 +1,58 @@
+"""The gRPC server, on an address of its own, open as long as the HTTP server beside it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import grpc
+from tritonclient.grpc import service_pb2_grpc
+
+from roadshift import UserError
+from serve.grpc.servicer import Servicer
+from serve.models.service import Service
+
+log = logging.getLogger(__name__)
+_MESSAGE_EXTRA = 1 << 20
+"""What a message has beside its tensors, at most."""
+
+
+def grpc_on(
+    host: str, port: int, told: Callable[[int], None] = lambda _: None
+) -> Callable[[Service], AbstractAsyncContextManager[None]]:
+    """A gRPC server for a service, on `host`; `told` gets the port (0 takes a free one).
+
+    Raises UserError, once it is entered, when it cannot listen there.
+    """
+
+    @asynccontextmanager
+    async def face(service: Service) -> AsyncGenerator[None]:
+        limits = service.limits
+        most = limits.body_bytes + _MESSAGE_EXTRA
+        server = grpc.aio.server(
+            maximum_concurrent_rpcs=limits.connections,
+            options=[
+                ("grpc.max_receive_message_length", most),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.so_reuseport", 0),  # or a second server takes half of the calls
+                ("grpc.max_connection_idle_ms", 300_000),
+            ],
+        )
+        service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(Servicer(service), server)
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            bound = server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise UserError(
+                f"cannot listen for gRPC on {address}: choose another --grpc-port or --host"
+            ) from error
+        await server.start()
+        log.info("gRPC on %s:%d", address.rpartition(":")[0], bound)
+        told(bound)
+        try:
+            yield
+        finally:
+            await server.stop(limits.grace_seconds)
+
+    return face
