@@ -20,7 +20,7 @@ import cv2
 import httpx
 import numpy as np
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import NodeProto, TensorProto, helper
 
 from export.bundle import Bundle, Golden, write_bundle
 from serve.http.listening_socket import listen
@@ -33,8 +33,11 @@ from serve.runtime.engine import Engine
 CLASSES = 19
 
 
-def trivial_bundle(folder: Path) -> Bundle:
-    """Labels are the red channel's top bits: 18 of 19 classes, for the price of a slice."""
+def trivial_bundle(folder: Path, name: str = "trivial", pooled: int = 0) -> Bundle:
+    """Labels are the red channel's top bits: 18 of 19 classes, for the price of a slice.
+
+    With `pooled` they are those of the mean over so many pixels each way, which takes its time.
+    """
     node, value = helper.make_node, helper.make_tensor_value_info
     shape, low = ["N", "H", "W"], ["N", CLASSES, "h", "w"]
     constants = {"zero": 0, "one": 1, "last": 3, "divisor": 15}
@@ -48,7 +51,8 @@ def trivial_bundle(folder: Path) -> Bundle:
     nodes = [
         node("Slice", ["image", "zero", "one", "last"], ["plane"]),
         node("Squeeze", ["plane", "last"], ["red"]),
-        node("Div", ["red", "divisor"], ["labels"]),
+        *(_mean_of_red(pooled) if pooled else []),
+        node("Div", ["mean" if pooled else "red", "divisor"], ["labels"]),
         node("Identity", ["red"], ["confidence"]),
         node("Identity", ["some"], ["logits"]),
     ]
@@ -68,7 +72,7 @@ def trivial_bundle(folder: Path) -> Bundle:
     frame = np.zeros((8, 8, 3), np.uint8)
     bundle = Bundle(
         folder=folder,
-        name="trivial",
+        name=name,
         classes=tuple(f"class {i}" for i in range(CLASSES)),
         palette=tuple((r, g, b) for r, g, b in colours),
         size=None,
@@ -84,6 +88,23 @@ def trivial_bundle(folder: Path) -> Bundle:
     )
     contents = {"segmentor.onnx": model.SerializeToString(), "report.md": b"trivial\n"}
     return write_bundle(bundle, contents, [Golden(frame, frame[..., 0])])
+
+
+def _mean_of_red(pixels: int) -> list[NodeProto]:
+    node = helper.make_node
+    return [
+        node("Cast", ["red"], ["float"], to=TensorProto.FLOAT),
+        node("Unsqueeze", ["float", "one"], ["one channel"]),
+        node(
+            "AveragePool",
+            ["one channel"],
+            ["averages"],
+            kernel_shape=[pixels, pixels],
+            auto_pad="SAME_UPPER",
+        ),
+        node("Squeeze", ["averages", "one"], ["float mean"]),
+        node("Cast", ["float mean"], ["mean"], to=TensorProto.UINT8),
+    ]
 
 
 def drawn() -> NDArray[np.uint8]:
