@@ -15,7 +15,7 @@ from functools import partial
 import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
@@ -26,7 +26,7 @@ from serve.http.envelope import BROKEN
 from serve.http.infer import infer
 from serve.http.page import page
 from serve.http.segment import segment
-from serve.limits import GONE, Refusal
+from serve.limits import Refusal
 from serve.models.service import Service
 from serve.protocol import metadata
 
@@ -73,7 +73,6 @@ def build_app(
         exception_handlers={
             Refusal: _refused,
             Failure: _failed,
-            ClientDisconnect: _left,
             HTTPException: _http_error,
             Exception: _broken,
         },
@@ -174,10 +173,6 @@ async def _refused(_: Request, refusal: Exception) -> Response:
 async def _failed(_: Request, failure: Exception) -> Response:
     log.error("%s", failure)
     return JSONResponse({"error": "the engine failed; the server's log says why"}, 500)
-
-
-async def _left(_: Request, __: Exception) -> Response:
-    return Response(status_code=GONE)
 
 
 async def _http_error(_: Request, error: Exception) -> Response:

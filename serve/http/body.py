@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import aclosing
 
 import anyio.to_thread
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
-from serve.limits import Limits, Refusal
+from serve.limits import GONE, Limits, Refusal
 from serve.media.codec import inflate
-from serve.models.byte_budget import Share
+from serve.models.byte_budget import Share, no_room
 from serve.models.workers import now
 
 _START_SECONDS = 5.0
@@ -19,38 +19,50 @@ _START_SECONDS = 5.0
 async def read_body(request: Request, limits: Limits, share: Share) -> bytes:
     """The body, decompressed; its bytes are taken out of `share`.
 
-    Raises Refusal: 413 too large, 408 too slow, 429 as Share.take, 400 and 415 as inflate.
-    ClientDisconnect when the client leaves half way.
+    Raises Refusal: 413 too large, 408 too slow, 429 as Share.take, 400 and 415 as inflate, GONE
+    when the client leaves half way.
     """
     announced = request.headers.get("content-length", "0")
     if int(announced) > limits.body_bytes:  # the HTTP parser refuses what is no number
         raise _too_large(limits)
-    body = bytearray()
-    began = now()
     try:
-        with anyio.fail_after(limits.body_seconds) as scope:
-            async with aclosing(request.stream()) as chunks:
-                latest = scope.deadline
-                scope.deadline = min(latest, began + _START_SECONDS)
-                async for chunk in chunks:
-                    body += chunk
-                    if len(body) > limits.body_bytes:
-                        raise _too_large(limits)
-                    share.take(len(chunk))
-                    due = began + _START_SECONDS + len(body) / limits.body_rate
-                    scope.deadline = min(latest, due)
+        body = await _read(request, limits, share)
     except TimeoutError:
         raise Refusal(
             408,
             f"the body did not arrive within {limits.body_seconds:g} s, and at "
             f"{limits.body_rate} bytes a second or more",
         ) from None
+    except ClientDisconnect:
+        raise Refusal(GONE, "the client has gone") from None
     encoding = request.headers.get("content-encoding", "").strip().lower()
     if encoding in ("", "identity"):
-        return bytes(body)
-    whole = await anyio.to_thread.run_sync(inflate, bytes(body), encoding, limits.body_bytes)
-    share.take(len(whole))
-    return whole
+        return body
+    inflated = await anyio.to_thread.run_sync(inflate, body, encoding, limits.body_bytes)
+    share.take(len(inflated))
+    return inflated
+
+
+async def _read(request: Request, limits: Limits, share: Share) -> bytes:
+    """The body as it comes in; TimeoutError when it is too slow."""
+    body = bytearray()
+    began = now()
+    latest = began + limits.body_seconds
+    with anyio.CancelScope() as room, anyio.fail_after(limits.body_seconds) as scope:
+        share.comes(room.cancel)
+        scope.deadline = min(latest, began + _START_SECONDS)
+        async with aclosing(request.stream()) as chunks:
+            async for chunk in chunks:
+                share.take(len(chunk))
+                body += chunk
+                if len(body) > limits.body_bytes:
+                    raise _too_large(limits)
+                due = began + _START_SECONDS + len(body) / limits.body_rate
+                scope.deadline = min(latest, due)
+    share.whole()
+    if room.cancelled_caught:
+        raise no_room()
+    return bytes(body)
 
 
 def _too_large(limits: Limits) -> Refusal:

@@ -10,6 +10,7 @@ import pytest
 
 from serve.http.connection import Complaints
 from serve.limits import Limits
+from serve.media.codec import encode_png
 
 HEAD = "POST /segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
 
@@ -59,13 +60,28 @@ def _waiting(plug):
 
 def test_bodies_together_have_a_budget(tiny, kit):
     with kit.running(tiny, Limits(all_bodies_bytes=10_000)) as client, dial(client) as plug:
-        plug.sendall(f"{HEAD}Content-Length: 9000\r\n\r\n".encode() + bytes(8000))
-        kit.wait_until(lambda: client.server.service.bodies.used == 8000)
-        refused = client.post("/segment", content=bytes(3000), headers=kit.PNG)
-        assert "under way hold 8000 bytes: try again later" in kit.error(refused, 429)
+        plug.sendall(f"{HEAD}Content-Length: 9000\r\n\r\n".encode() + bytes(4000))
+        kit.wait_until(lambda: client.server.service.bodies.used == 4000)
+        refused = client.post("/segment", content=bytes(7000), headers=kit.PNG)
+        assert "hold too many bytes: try again later" in kit.error(refused, 429)
         assert refused.headers["retry-after"] == "1"
         kit.small(client)
         plug.close()
+        kit.wait_until(lambda: client.server.service.bodies.used == 0)
+        cancelled = client.server.service.segmentor.metrics.tallies.cancel
+        kit.wait_until(lambda: cancelled.count == 1)
+
+
+def test_a_large_body_that_does_not_end_makes_room(tiny, kit):
+    """Or a few of them shut out everybody for as long as a body may take."""
+    with kit.running(tiny, Limits(all_bodies_bytes=10_000)) as client, dial(client) as plug:
+        plug.sendall(f"{HEAD}Content-Length: 9500\r\n\r\n".encode() + bytes(9000))
+        kit.wait_until(lambda: client.server.service.bodies.used == 9000)
+        data = encode_png(kit.random_image(1, 30, 30))
+        assert 1000 < len(data) < 9000
+        answer = client.post("/segment", content=data, headers=kit.PNG)
+        assert answer.status_code == 200
+        assert _answer(plug).startswith(b"HTTP/1.1 429")
         kit.wait_until(lambda: client.server.service.bodies.used == 0)
 
 
