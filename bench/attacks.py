@@ -260,7 +260,8 @@ def main() -> None:
                 print(name, attack.__name__, column[-1], flush=True)
             columns.append(column)
     rows = [text for _, texts in ATTACKS for text in texts]
-    heads = [f"{name} ({commit(tree)})" for name, tree in trees.items()]
+    here = Path.cwd()
+    heads = [name if at == here else f"{name} ({commit(at)})" for name, at in trees.items()]
     lines = [f"| {' | '.join(['', *heads])} |", "|---" * (1 + len(trees)) + "|"]
     lines += [f"| {' | '.join(cells)} |" for cells in zip(rows, *columns, strict=True)]
     table = "\n".join(lines)
