@@ -19,8 +19,8 @@ kilobytes hold hundreds of empty ones."""
 _MAGIC = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"RIFF": "WebP"}
 _ANIMATED = 2
 _TEMPORARY = 1  # the one marker in the middle of a file that has no length behind it
-# A marker that ends a scan's data: neither a stuffed zero nor a restart.
-_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
+# A marker that ends a scan's data: neither a stuffed zero, nor a restart, nor a filler.
+_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 
 
 class Header(NamedTuple):
