@@ -106,8 +106,8 @@ def serve(
         no other is, on any address.
     """
     from serve.http.app import no_other_face  # noqa: PLC0415
+    from serve.http.envelope import log_to_stderr  # noqa: PLC0415
     from serve.http.listening_socket import listen  # noqa: PLC0415
-    from serve.http.log import log_to_stderr  # noqa: PLC0415
     from serve.http.server import Server  # noqa: PLC0415
     from serve.runtime.engine import Engine  # noqa: PLC0415
     from serve.runtime.image_graphs import image_graphs_of  # noqa: PLC0415 - --help answers without loading these

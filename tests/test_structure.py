@@ -34,7 +34,7 @@ ORDER = {
     ],
     "serve": [
         "cli",
-        "http library",
+        "http grpc library",
         "device_check protocol",
         "media models",
         "runtime",

@@ -23,6 +23,7 @@ request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 ID_HEADER = "X-Request-Id"
 _ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,64}")
+_FORMAT = "%(asctime)s.%(msecs)03dZ %(levelname)s %(request_id)s %(message)s"
 STOPPING = "the server stops: try another one, or again later"
 BROKEN = "internal error; the server's log says where"
 
@@ -104,3 +105,18 @@ class _Exchange:
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
         await self.send({"type": "http.response.start", "status": status, "headers": raw})
         await self.send({"type": "http.response.body", "body": body})
+
+
+def log_to_stderr() -> None:
+    """Sends all that is logged from INFO on to standard error, one line an event, times in UTC."""
+    handler = logging.StreamHandler()
+    handler.addFilter(_with_id)
+    formatter = logging.Formatter(_FORMAT, "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+def _with_id(record: logging.LogRecord) -> bool:
+    record.request_id = request_id.get()
+    return True

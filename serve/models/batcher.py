@@ -21,7 +21,7 @@ from serve.runtime.graph import Graph
 Outputs: TypeAlias = dict[str, NDArray[Any]]
 
 
-class Device:
+class SharedDevice:
     """What all models of a server run on, one call at a time."""
 
     def __init__(self) -> None:
@@ -48,7 +48,9 @@ class Batcher:
     Models share a device in turn. Whoever stops waiting leaves the line and is not run.
     """
 
-    def __init__(self, graph: Graph, device: Device, limits: Limits, metrics: ModelMetrics) -> None:
+    def __init__(
+        self, graph: Graph, device: SharedDevice, limits: Limits, metrics: ModelMetrics
+    ) -> None:
         self._graph, self._device, self._metrics = graph, device, metrics
         self._places = limits.waiting + 1
         self._most = 1 if graph.inputs[0].shape[0] == 1 else limits.max_batch

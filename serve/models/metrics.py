@@ -11,8 +11,8 @@ from prometheus_client.registry import Collector
 
 from serve.models.tallies import Counts, Tallies
 
-Stage: TypeAlias = Literal["compute_input", "queue", "compute_infer", "compute_output"]
-STAGES: dict[Stage, str] = {
+RequestStage: TypeAlias = Literal["compute_input", "queue", "compute_infer", "compute_output"]
+STAGES: dict[RequestStage, str] = {
     "compute_input": "decode",
     "queue": "queue",
     "compute_infer": "infer",
@@ -32,7 +32,7 @@ class ModelMetrics:
         self.pending: Callable[[], int] = lambda: 0
         """How many requests are being run or waiting."""
 
-    def stage(self, stage: Stage, since_ns: int) -> None:
+    def stage(self, stage: RequestStage, since_ns: int) -> None:
         """Counts a stage of a request that began at `since_ns` of time.perf_counter_ns."""
         took = getattr(self.tallies, stage).add(since_ns)
         self._seconds.labels(self.name, STAGES[stage]).observe(took / 1e9)

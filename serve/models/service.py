@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from roadshift import Failure, UserError
 from serve.limits import GONE, Limits, Refusal
-from serve.models.batcher import Batcher, Device, Outputs
+from serve.models.batcher import Batcher, Outputs, SharedDevice
 from serve.models.byte_budget import ByteBudget
-from serve.models.metrics import Metrics, ModelMetrics, Stage
+from serve.models.metrics import Metrics, ModelMetrics, RequestStage
 from serve.models.model_spec import ModelSpec, model_spec
 from serve.models.workers import Workers, until
 from serve.runtime.engine import Engine
@@ -52,7 +52,7 @@ class Service:
         cores = os.cpu_count() or 1
         self._decoders = Workers("being decoded or waiting for it", cores, limits.waiting)
         self._encoders = Workers("being encoded", cores)
-        self._device = Device()
+        self._device = SharedDevice()
         self.models: dict[str, Model] = {}
         for graph in (*engines, *drawings):
             if graph.name in self.models:
@@ -152,7 +152,7 @@ class Service:
             return await self._timed(self._encoders, model, "compute_output", call)
 
     async def _timed(
-        self, workers: Workers, model: Model, stage: Stage, call: Callable[[], T]
+        self, workers: Workers, model: Model, stage: RequestStage, call: Callable[[], T]
     ) -> T:
         began = time.perf_counter_ns()
         answer = await workers.run(call)

@@ -8,7 +8,7 @@ import pytest
 
 from roadshift import Failure
 from serve.limits import Limits, Refusal
-from serve.models.batcher import Batcher, Device
+from serve.models.batcher import Batcher, SharedDevice
 from serve.models.metrics import Metrics
 from serve.models.workers import now
 from serve.runtime.graph import TensorSpec
@@ -36,7 +36,7 @@ def images(*firsts, size=2):
 
 def line_of(graph, **limits):
     metrics = Metrics().of_model("m", "1")
-    return Batcher(graph, Device(), Limits(**limits), metrics), metrics
+    return Batcher(graph, SharedDevice(), Limits(**limits), metrics), metrics
 
 
 def ask(line, values, wanted=("labels",), deadline=None):
