@@ -16,7 +16,7 @@ from serve.http.body import read_body
 from serve.http.unless_gone import unless_gone
 from serve.http.uploads import Upload, check_content_type, uploads_of
 from serve.limits import Refusal
-from serve.media.answers import KINDS, File, SegmentedImage, answer, in_one_file
+from serve.media.answers import KINDS, File, ImageAnswer, answer, in_one_file
 from serve.media.codec import decode
 from serve.media.image_header import read_header
 from serve.models.byte_budget import Share
@@ -82,19 +82,19 @@ class _Work:
         if most is not None and count > most:
             raise Refusal(413, f"the images have {count} pixels together; at most {most} are taken")
 
-    async def _segment(self, name: str, image: NDArray[np.uint8]) -> SegmentedImage:
+    async def _segment(self, name: str, image: NDArray[np.uint8]) -> ImageAnswer:
         wanted = [] if self.query.kinds == ("confidence",) else ["labels"]
         wanted += ["confidence"] if "confidence" in self.query.kinds else []
         found = await self.service.run(self.model, image[None], wanted, self.deadline)
         labels, confidence = found.get("labels"), found.get("confidence")
-        return SegmentedImage(
+        return ImageAnswer(
             name,
             image,
             np.zeros((0, 0), np.uint8) if labels is None else labels[0],
             None if confidence is None else confidence[0],
         )
 
-    def _encode(self, segmented: Sequence[SegmentedImage]) -> Response:
+    def _encode(self, segmented: Sequence[ImageAnswer]) -> Response:
         bundle = self.model.graph.bundle
         times = {
             "decode_ms": round(1e3 * (self.decoded - self.began), 3),

@@ -26,7 +26,7 @@ _ENDINGS = {
 }
 
 
-class SegmentedImage(NamedTuple):
+class ImageAnswer(NamedTuple):
     """An image uint8 [h,w,3], and of it uint8 [h,w]: class ids, and the confidence where asked."""
 
     name: str
@@ -43,7 +43,7 @@ class File(NamedTuple):
 
 
 def answer(
-    kind: str, picture: str, one: SegmentedImage, bundle: Bundle, more: dict[str, Any] | None = None
+    kind: str, picture: str, one: ImageAnswer, bundle: Bundle, more: dict[str, Any] | None = None
 ) -> File:
     """`one` as one of KINDS; an overlay is a `picture` of "jpeg" or "png". `more` goes into JSON.
 
