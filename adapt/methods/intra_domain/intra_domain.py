@@ -14,6 +14,7 @@ takes a constant off the logarithm of the sum and leaves its gradients as they a
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +27,7 @@ from adapt.game import Game, Losses
 from adapt.losses import DISCRIMINATOR_INPUTS, cross_entropy, masked_mean, minus_log_mean
 from adapt.methods.intra_domain.separation import Separated, separated
 from adapt.networks import build
+from adapt.networks.both_cities import running_statistics
 from adapt.networks.output_discriminator import OutputDiscriminator
 from adapt.networks.upsampling import full_size
 from adapt.optimizers import discriminator_optimizer, segmentor_optimizer
@@ -51,6 +53,8 @@ class Config:
     """of the KLD regularisation, from the second round on"""
     discriminator_input: Literal["probability", "entropy"] = "probability"
     """entropy is IntraDA's"""
+    target_norm: Literal["separate", "source"] = "source"
+    """whose statistics the batch norms use: those of G's start, as when deployed, or the batch's"""
     lr_d: float = 1e-4
     width_d: int = 64
     """channels of the discriminators' first layer"""
@@ -76,7 +80,9 @@ class IntraDomain:
         self.state = {**networks, **self.game.state()}
 
     def step(self, batch: Batch) -> Losses:
-        w, out = self.config, self.G(batch.x_t)
+        w = self.config
+        with running_statistics(self.G) if w.target_norm == "source" else nullcontext():
+            out = self.G(batch.x_t)
         size = (batch.y_t.shape[1], batch.y_t.shape[2])
         y = separated(batch.y_t, self.classes)
         z, aux = (full_size(z, size, self.G.align_corners) for z in out.heads)

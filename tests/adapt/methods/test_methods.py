@@ -55,9 +55,9 @@ LEAST_SQUARES = output_adversary.Config(
 DRAWN_FROM_FEATURES = feature_to_image.Config(width=4, lr_images=2e-3)
 
 
-def intra(adversary: Any) -> Callable[[Run], Any]:
+def intra(adversary: Any, **more: Any) -> Callable[[Run], Any]:
     """With the tiny city's labels for what is easy, and its sky for what is hard."""
-    config = intra_domain.Config(width_d=8, adversary=adversary)
+    config = intra_domain.Config(width_d=8, adversary=adversary, **more)
 
     def make(run: Run) -> Any:
         method = intra_domain.IntraDomain(config, run, 4, kld=True)
@@ -102,7 +102,7 @@ GAMES: dict[str, Game] = {
     ),
     "ldr": Game(lambda run: joint.Joint(JOINT, run, 4), falls="G"),
     "intra_domain": Game(intra("cts"), falls="G"),
-    "intra_domain, PLA": Game(intra("pla"), falls="G"),
+    "intra_domain, PLA": Game(intra("pla", target_norm="separate"), falls="G"),
     "feature_to_image": Game(
         lambda run: feature_to_image.FeatureToImage(DRAWN_FROM_FEATURES, run, 4), falls="F"
     ),

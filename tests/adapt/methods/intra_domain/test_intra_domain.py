@@ -144,7 +144,15 @@ def answers(method: IntraDomain, batch: Batch, hard: torch.Tensor) -> tuple[floa
 @pytest.mark.parametrize("adversary", ["pla", "cts"])
 def test_d_tells_hard_from_easy_and_g_makes_the_hard_easy(adversary: str) -> None:
     torch.manual_seed(0)
-    config = Config(width_d=8, adversary=adversary, beta=1.0, beta_aux=0.0, w_aux=0.0, lr_d=3e-3)  # type: ignore[arg-type]
+    config = Config(
+        width_d=8,
+        adversary=adversary,
+        beta=1.0,
+        beta_aux=0.0,
+        w_aux=0.0,
+        lr_d=3e-3,
+        target_norm="separate",
+    )  # type: ignore[arg-type]
     method, batch = IntraDomain(config, tiny_run(), 4, kld=False), sky_is_hard()
     hard = batch.y_t >= 4
     rates = {name: o.param_groups for name, o in method.game.optimizers.items()}
