@@ -1,10 +1,10 @@
 """The range of every activation, from unlabelled frames of the target.
 
-Three passes, each holding one frame at a time: the pixels are hashed, the extremes are taken inside
-the graph, and, where the method is not "minmax", histograms over these extremes are filled. The
-thresholds are then those of ONNX Runtime's own calibrators. Filling the histograms here instead of
-there keeps their bins where they are from the first frame on: ONNX Runtime widens them with every
-brighter frame, without end after a dark one, and with its usual 128 bins "entropy" has one
+Three passes, each holding one frame at a time: the pixels are hashed, extremes and means are taken
+inside the graph, and, where the method is not "minmax", histograms over these extremes are filled.
+The thresholds are then those of ONNX Runtime's own calibrators. Filling the histograms here instead
+of there keeps their bins where they are from the first frame on: ONNX Runtime widens them with
+every brighter frame, without end after a dark one, and with its usual 128 bins "entropy" has one
 threshold to choose from.
 
 For "entropy" the bins around 0 count as their neighbours do, as in NVIDIA's calibrators: what Relu
@@ -22,14 +22,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import NodeProto, helper
 from onnxruntime.quantization.calibrate import HistogramCollector
 
 from export.precision.graph_index import Flow, prepared
 from export.precision.int8_nodes import sites
 from export.precision.partial_session import PartialSession, Pixels
 from export.precision.ranges import FORMAT, CalibrationMethod, Ranges, read_ranges, write_ranges
-from roadshift import Failure, UserError, hxw
+from export.precision.statistics import statistics
+from roadshift import UserError, hxw
 
 Histogram = NDArray[np.int64]
 BINS = {"entropy": 1024, "percentile": 4096}
@@ -57,9 +57,9 @@ def calibrate(
     if cache is not None and (known := read_ranges(cache, fingerprint)):
         return known
     flow = Flow(model)
-    largest, bounds = _extremes(flow, model, frames)
-    wanted = sorted(sites(flow).tensors)
-    bounds = {name: bounds[name] for name in wanted}
+    seen = statistics(flow, model, frames)
+    wanted, largest = sorted(sites(flow).tensors), seen.largest
+    bounds = {name: seen.bounds[name] for name in wanted}
     if method != "minmax":
         counts = _histograms(model, frames, {n: largest[n] for n in wanted if largest[n]}, method)
         bounds |= {
@@ -67,7 +67,12 @@ def calibrate(
             for name, count in counts.items()
         }
     ranges = Ranges(
-        method=method, frames=count, fingerprint=fingerprint, bounds=bounds, largest=largest
+        method=method,
+        frames=count,
+        fingerprint=fingerprint,
+        bounds=bounds,
+        largest=largest,
+        means=seen.means,
     )
     if cache is not None:
         write_ranges(cache, ranges)
@@ -99,39 +104,6 @@ def _fingerprint(
     if not count:
         raise UserError("the calibration set is empty: give images of the target city")
     return digest.hexdigest(), count
-
-
-def _extremes(
-    flow: Flow, model: onnx.ModelProto, frames: Iterable[Pixels]
-) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-    """The largest |value| and the (lowest, highest) of every float tensor up to the last layers."""
-    names = [
-        name
-        for node in flow.nodes
-        if node.name not in flow.tail or flow.is_weighted(node)
-        for name in node.output
-        if flow.is_float(name)
-    ]
-    reduced, nodes = list[str](), list[NodeProto]()
-    for name in names:
-        # ReduceMin and ReduceMax skip a NaN, a sum does not.
-        for op in ("ReduceMin", "ReduceMax", "ReduceSum"):
-            reduced.append(f"{op} of {name}")
-            nodes.append(helper.make_node(op, [name], [reduced[-1]], keepdims=0, name=reduced[-1]))
-    low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
-    run = PartialSession(model, reduced, nodes)
-    for frame in frames:
-        found = np.array([float(x) for x in run(frame)]).reshape(-1, 3)
-        if not np.isfinite(found).all():
-            bad = names[int(np.flatnonzero(~np.isfinite(found).all(1))[0])]
-            raise Failure(
-                f"the network's tensor {bad!r} is NaN or infinite on a calibration frame: no lower "
-                "precision can be made of it"
-            )
-        low, high = np.minimum(low, found[:, 0]), np.maximum(high, found[:, 1])
-    largest = np.maximum(abs(low), abs(high))
-    pairs = zip(low.tolist(), high.tolist(), strict=True)
-    return dict(zip(names, largest.tolist(), strict=True)), dict(zip(names, pairs, strict=True))
 
 
 def _histograms(

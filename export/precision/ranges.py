@@ -1,4 +1,4 @@
-"""How large the values in a graph become, and the file that remembers it."""
+"""How large the values in a graph become, their means, and the file that remembers it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from roadshift import Failure, replacing
 
-FORMAT = 1
+FORMAT = 2
 CalibrationMethod: TypeAlias = Literal["entropy", "percentile", "minmax"]
 
 
@@ -21,8 +21,9 @@ class Ranges:
 
     `bounds` holds, for every tensor that INT8 may quantise, the (low, high) that its 8 bits should
     span; by "entropy" and "percentile" that is less than what was seen. `largest` is the largest
-    |value| seen of every float tensor up to the last layers. `fingerprint` is the SHA-256 over
-    the graph, the method and the pixels of the `frames` frames.
+    |value| seen of every float tensor up to the last layers, `means` the mean of every channel of
+    what a convolution reads. `fingerprint` is the SHA-256 over the graph, the method and the pixels
+    of the `frames` frames.
     """
 
     method: CalibrationMethod
@@ -30,6 +31,7 @@ class Ranges:
     fingerprint: str
     bounds: Mapping[str, tuple[float, float]]
     largest: Mapping[str, float]
+    means: Mapping[str, tuple[float, ...]]
 
     def bound(self, tensor: str) -> float:
         """The largest |value| that 8 bits should represent.
@@ -52,10 +54,12 @@ def read_ranges(path: Path, fingerprint: str) -> Ranges | None:
             return None
         values["bounds"] = {k: (float(low), float(high)) for k, (low, high) in _items(values)}
         values["largest"] = {str(k): float(v) for k, v in values["largest"].items()}
+        values["means"] = {str(k): tuple(map(float, v)) for k, v in values["means"].items()}
         ranges = Ranges(**values)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    numbers = [x for pair in ranges.bounds.values() for x in pair] + [*ranges.largest.values()]
+    rows = [*ranges.bounds.values(), *ranges.means.values(), tuple(ranges.largest.values())]
+    numbers = [x for row in rows for x in row]
     return ranges if all(map(math.isfinite, numbers)) else None
 
 

@@ -22,7 +22,7 @@ class CpuSession:
         """`graph` is the file's content; Failure when the runtime does not load it."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        keep_exact(options)
+        keep_exact(options, graph)
         try:
             self._session = onnxruntime.InferenceSession(
                 graph, options, providers=["CPUExecutionProvider"]

@@ -59,7 +59,7 @@ class Runtime:
         # labels are then finished: without that the finishing takes half the time or less.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if self.provider == "cpu":
-            keep_exact(options)
+            keep_exact(options, graph)
         if profile is not None:
             options.enable_profiling, options.profile_file_prefix = True, str(profile)
         providers = chain(self.provider, graph, capture)

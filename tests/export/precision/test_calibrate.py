@@ -8,10 +8,12 @@ import pytest
 from onnx import numpy_helper
 
 from export.precision import calibrate as module
+from export.precision import statistics
 from export.precision.calibrate import calibrate
 from export.precision.graph_index import Flow, prepared
 from export.precision.int8_nodes import sites
 from export.precision.partial_session import PartialSession
+from export.precision.ranges import FORMAT
 from roadshift import Failure, UserError
 
 
@@ -26,6 +28,7 @@ def runs(monkeypatch) -> list[tuple[int, ...]]:
             return super().__call__(frame)
 
     monkeypatch.setattr(module, "PartialSession", Listening)
+    monkeypatch.setattr(statistics, "PartialSession", Listening)
     return shapes
 
 
@@ -52,6 +55,16 @@ def test_minmax_is_what_the_tensors_reached(graph, street) -> None:
         assert ranges.largest[name] == pytest.approx(wanted, rel=1e-4)
     behind = {name for n in flow.nodes if n.name in flow.tail for name in n.output} - set(last)
     assert not behind & ranges.largest.keys()
+
+
+def test_the_means_of_the_channels_that_convolutions_read(graph, street) -> None:
+    means = calibrate(graph, street.frames, "minmax").means
+    flow = Flow(prepared(graph))
+    read = {n.input[0] for n in flow.nodes if n.op_type == "Conv" and flow.is_weighted(n)}
+    assert means.keys() == read
+    for name in read:
+        values = values_of(graph, name, street.frames, street.run)
+        assert means[name] == pytest.approx(values.mean((0, 2, 3)).tolist(), rel=1e-4, abs=1e-5)
 
 
 @pytest.mark.parametrize("method", ["percentile", "entropy"])
@@ -148,7 +161,7 @@ def test_a_damaged_cache_is_made_again(graph, street, runs, tmp_path, damage) ->
         cache.write_text(text[: len(text) // 2])
     assert calibrate(graph, street.frames[:1], "minmax", cache) == first
     assert runs
-    assert json.loads(cache.read_text())["format"] == 1
+    assert json.loads(cache.read_text())["format"] == FORMAT
 
 
 def test_an_empty_calibration_set(graph) -> None:
