@@ -26,6 +26,7 @@ from export.verification.inputs import Trial, sizes_to_check
 from export.verification.segmentor import Candidate, SegmentorSession, Verification, verify
 from roadshift import Failure, UserError
 from serve.device_check.verify import check_device
+from serve.runtime.rewrites.int8_on_cpu import for_cpu
 
 RUNS = 20
 """Of every precision, to say how fast it is on the machine that exports."""
@@ -127,6 +128,9 @@ def _verified(exported: Exported, lowered: Sequence[Lowered], frames: Frames) ->
             Candidate(
                 precision=one.precision,
                 runner=SegmentorSession(one.model.SerializeToString()),
+                served=SegmentorSession(for_cpu(one.model).SerializeToString())
+                if one.precision == "int8"
+                else None,
                 reasons=partial(budget_reasons, budget=one.budget, native=sizes[0]),
             )
             for one in lowered

@@ -52,6 +52,18 @@ class Reproduction(NamedTuple):
     confidence: float | None
     logits: float | None
 
+    def or_worse(self, other: Reproduction) -> Reproduction:
+        """The worse of two, by class and output: of the same golden frames, in two forms."""
+        return Reproduction(
+            agreement=min(self.agreement, other.agreement),
+            classes={
+                name: min(one, other.classes[name], key=lambda c: c.agreement)
+                for name, one in self.classes.items()
+            },
+            confidence=_larger(self.confidence, other.confidence),
+            logits=_larger(self.logits, other.logits),
+        )
+
     def limits(self, *, exact: bool) -> dict[str, Any]:
         """What a device must reach by class and output, for bundle.json.
 
@@ -121,6 +133,10 @@ def reproduction(
         confidence=max(confidence) if confidence else None,
         logits=max(logits) if logits else None,
     )
+
+
+def _larger(one: float | None, other: float | None) -> float | None:
+    return max((x for x in (one, other) if x is not None), default=None)
 
 
 def _least(agreement: float) -> float:

@@ -42,7 +42,7 @@ class LabelJudge:
         session = _session(fp32)
         self._wanted = list(self._labels(session, frames))
         self._wanted_unlabelled = list(self._labels(session, unlabelled))
-        self._before = self._scores(self._wanted)
+        self.before = self._scores(self._wanted)
 
     def __call__(self, model: onnx.ModelProto) -> Measured:
         """Agreement and, with labels, scores of the graph in the form in which a server runs it on
@@ -50,7 +50,7 @@ class LabelJudge:
         served = _session(for_cpu(model))
         found = list(self._labels(served, self.frames))
         after = self._scores(found)
-        drop, _ = class_drop(self._before, after)
+        drop, _ = class_drop(self.before, after)
         between = Confusion(self.classes)
         for a, b in zip(found, self._wanted, strict=True):
             between.add(torch.from_numpy(a), torch.from_numpy(b))
@@ -58,8 +58,8 @@ class LabelJudge:
             disagreement=_disagreement(found, self._wanted),
             class_change=class_change(between)[0],
             miou_drop=None
-            if self._before is None or after is None
-            else self._before.miou - after.miou,
+            if self.before is None or after is None
+            else self.before.miou - after.miou,
             class_drop=drop,
             milliseconds=self._milliseconds(served),
         )

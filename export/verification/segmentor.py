@@ -32,10 +32,15 @@ class SegmentorRunner(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A graph in one precision, and what is wrong with it, by what came out at one size."""
+    """A graph in one precision, and what is wrong with it, by what came out at one size.
+
+    `served` runs it in the form in which a server does, where that is another than the file's: what
+    a device must reach on the golden frames is derived from the worse of the two.
+    """
 
     precision: str
     runner: SegmentorRunner
+    served: SegmentorRunner | None = None
     reasons: Callable[[SizeCheck], tuple[str, ...]] = exact_reasons
 
     @property
@@ -141,13 +146,22 @@ def verify(
             spec=trial.frames.spec,
             labelled=trial.frames.labelled,
             sizes=tuple(check[i] for check in checks),
-            golden=_reproduced(candidate.runner, trial.golden, subject.classes),
+            golden=_reproduced(candidate, trial.golden, subject.classes),
         )
         for i, candidate in enumerate(candidates)
     ]
 
 
 def _reproduced(
+    candidate: Candidate, golden: Sequence[Golden], classes: Sequence[str]
+) -> Reproduction:
+    found = _reproduced_by(candidate.runner, golden, classes)
+    if candidate.served is None:
+        return found
+    return found.or_worse(_reproduced_by(candidate.served, golden, classes))
+
+
+def _reproduced_by(
     runner: SegmentorRunner, golden: Sequence[Golden], classes: Sequence[str]
 ) -> Reproduction:
     answers = [runner(g.image[None]) for g in golden]

@@ -37,7 +37,7 @@ def for_cpu(model: onnx.ModelProto) -> onnx.ModelProto:
     rewritten = onnx.ModelProto()
     rewritten.CopyFrom(model)
     graph = Editable(rewritten)
-    for rewrite in (_fold_weights, _join_activations, _make_unsigned, _cut_off, _round_biases):
+    for rewrite in REWRITES:
         for node in list(graph.nodes):
             rewrite(graph, node)
     graph.store()
@@ -140,6 +140,35 @@ def _round_biases(graph: Editable, node: onnx.NodeProto) -> None:
     made = f"{inputs[0]}_float"
     graph.insert(helper.make_node("DequantizeLinear", inputs, [made], axis=0, name=made), node)
     graph.feed(node, 2, made)
+
+
+def _centre_planes(graph: Editable, node: onnx.NodeProto) -> None:
+    """The mean is taken off planes as a BatchNormalization: ONNX Runtime, which has the channels
+    last around its integer convolutions, takes a Sub there too, three values at a time."""
+    after = graph.only_reader(node.output[0])
+    if node.op_type != "Sub" or after is None or after.op_type != "QuantizeLinear":
+        return
+    mean = graph.constant(node.input[1])
+    if mean is None or mean.dtype != np.float32 or mean.shape != (1, mean.size, 1, 1):
+        return
+    ones = np.ones(mean.size, np.float32)
+    values = (ones, -mean.ravel(), 0 * ones, ones)
+    inputs = [node.input[0], *(graph.add_constant(f"{node.output[0]}_by", v) for v in values)]
+    made = f"{node.output[0]}_planes"
+    new = helper.make_node("BatchNormalization", inputs, [made], epsilon=0.0, name=made)
+    graph.insert(new, node)
+    graph.feed(after, 0, made)
+    graph.bypass(node)
+
+
+REWRITES = (
+    _fold_weights,
+    _join_activations,
+    _make_unsigned,
+    _cut_off,
+    _round_biases,
+    _centre_planes,
+)
 
 
 def _scale(graph: Editable, tensor: str) -> Floats | None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from export.bundle.golden import Golden
-from export.bundle.reproduction import EVIDENCE, Found, reproduction
+from export.bundle.reproduction import EVIDENCE, ByClass, Found, Reproduction, reproduction
 
 CLASSES = ("road", "bus", "train", "bench")
 RNG = np.random.default_rng(0)
@@ -83,3 +83,11 @@ def test_a_bundle_that_knows_labels_alone() -> None:
     assert (result.confidence, result.logits) == (None, None)
     assert set(result.limits(exact=True)) == {"classes"}
     assert result.reasons({}) == []
+
+
+def test_of_two_forms_the_worse_by_class_and_output_counts() -> None:
+    one = Reproduction(0.9, {"road": ByClass(500, 0.99), "car": ByClass(300, 0.8)}, 2.0, None)
+    other = Reproduction(0.95, {"road": ByClass(500, 0.9), "car": ByClass(300, 0.85)}, 1.0, 0.25)
+    worse = Reproduction(0.9, {"road": ByClass(500, 0.9), "car": ByClass(300, 0.8)}, 2.0, 0.25)
+    assert one.or_worse(other) == other.or_worse(one) == worse
+    assert one.or_worse(one).logits is None

@@ -7,6 +7,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
+from serve.runtime.byte_products import keep_exact
 from serve.runtime.rewrites.int8_on_cpu import for_cpu
 
 TENSORRT = {
@@ -90,6 +91,7 @@ def ran(model, x, optimised=None):
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     else:
         options.optimized_model_filepath = str(optimised)
+    keep_exact(options, model.SerializeToString())
     session = onnxruntime.InferenceSession(model.SerializeToString(), options)
     return session.run(None, {"x": x})[0]
 
@@ -221,3 +223,22 @@ def test_a_clip_goes_only_where_the_last_step_clips_the_same(high, clips):
 def test_what_quantises_nothing_is_handed_back():
     model = network()
     assert for_cpu(model) is model
+
+
+def test_the_mean_is_taken_off_planes_exactly():
+    """What is subtracted from each plane before the first rounding is still subtracted."""
+    mean = np.float32([1.25, -2, 0.5]).reshape(1, 3, 1, 1)
+    constants = {"mean": mean, "s": np.float32(0.03125), "z": np.int8(0)}
+    nodes = [
+        helper.make_node("Sub", ["x", "mean"], ["centred"]),
+        helper.make_node("QuantizeLinear", ["centred", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"]),
+    ]
+    model = modelled(nodes, constants, [1, 3, 4, 5])
+    rewritten = for_cpu(model)
+    assert "Sub" not in kinds(rewritten)
+    assert kinds(rewritten)["BatchNormalization"] == 1
+    x = np.random.default_rng(0).uniform(-4, 4, (1, 3, 4, 5)).astype(np.float32)
+    assert np.array_equal(ran(rewritten, x), ran(model, x))
+    wanted = 0.03125 * np.clip(np.rint((x - mean) / 0.03125), -128, 127)
+    assert np.array_equal(np.asarray(ran(rewritten, x)).reshape(x.shape), wanted)
