@@ -176,7 +176,7 @@ def onnx_runtime(graph: bytes, threads: int) -> Network:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # of warnings there are hundreds
-    keep_exact(options)  # an INT8 network that answers otherwise is no floor for ours
+    keep_exact(options, graph)  # an INT8 network that answers otherwise is no floor for ours
     session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     given = session.get_inputs()[0].name
 
