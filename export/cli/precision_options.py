@@ -9,8 +9,8 @@ from adapt.checkpoint import RunInfo
 from export.bundle.graphs import PRECISIONS
 from export.frames import calibration_frames
 from export.precision.budget import Budget
+from export.precision.calibration.ranges import CalibrationMethod
 from export.precision.lower import Lowering
-from export.precision.ranges import CalibrationMethod
 from roadshift import UserError, unknown
 
 

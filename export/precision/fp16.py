@@ -17,10 +17,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from export.precision.calibration.ranges import Ranges
 from export.precision.fp16_nodes import half_nodes
 from export.precision.graph_index import Flow, prepared, replace_nodes
 from export.precision.int8 import kept_nodes
-from export.precision.ranges import Ranges
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 UNTYPED = frozenset({"Shape", "Size"})

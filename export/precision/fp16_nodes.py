@@ -16,8 +16,8 @@ from collections.abc import Collection
 import numpy as np
 from onnx import NodeProto, numpy_helper
 
+from export.precision.calibration.ranges import Ranges
 from export.precision.graph_index import Flow
-from export.precision.ranges import Ranges
 from roadshift import Failure
 
 HEADROOM = 8

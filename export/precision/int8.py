@@ -20,10 +20,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from export.precision.calibration.ranges import Ranges
 from export.precision.graph_index import WEIGHTED, Flow, prepared, replace_nodes, without_weights
 from export.precision.groups import group_nodes
 from export.precision.int8_nodes import Sites, sites
-from export.precision.ranges import Ranges
 from roadshift import Failure, unknown
 from serve.runtime.byte_products import neighbours
 

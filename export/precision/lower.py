@@ -12,9 +12,9 @@ import onnx
 from export.frames import Frames, Pixels
 from export.precision.accuracy import LabelJudge
 from export.precision.budget import Budget
-from export.precision.calibrate import calibrate
+from export.precision.calibration.calibrate import calibrate
+from export.precision.calibration.ranges import CalibrationMethod, Ranges
 from export.precision.fp16 import to_fp16
-from export.precision.ranges import CalibrationMethod, Ranges
 from export.precision.search import Found, SearchStep, search
 
 Say = Callable[[str], None]

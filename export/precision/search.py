@@ -14,11 +14,11 @@ from typing import Any, NamedTuple, Protocol
 import onnx
 
 from export.precision.budget import Budget, Measured
+from export.precision.calibration.ranges import Ranges
 from export.precision.graph_index import Flow, prepared
 from export.precision.groups import group_nodes
 from export.precision.int8 import to_int8
 from export.precision.int8_nodes import sites
-from export.precision.ranges import Ranges
 from roadshift import Failure
 
 

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from export.precision.calibrate import calibrate
+from export.precision.calibration.calibrate import calibrate
 from export.precision.fp16 import to_fp16
 from export.precision.graph_index import Flow, prepared
 from export.precision.groups import layer_groups

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from export.precision.calibrate import calibrate
+from export.precision.calibration.calibrate import calibrate
 from export.precision.graph_index import Flow
 from export.precision.groups import layer_groups
 from export.precision.int8 import check_int8, mean_error, to_int8, weight_scales

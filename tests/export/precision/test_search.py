@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from export.precision.budget import Budget, Measured
-from export.precision.calibrate import calibrate
+from export.precision.calibration.calibrate import calibrate
 from export.precision.groups import layer_groups
 from export.precision.int8 import check_int8
 from export.precision.search import BudgetError, SearchStep, search

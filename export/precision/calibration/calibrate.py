@@ -24,11 +24,17 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization.calibrate import HistogramCollector
 
+from export.precision.calibration.partial_session import PartialSession, Pixels
+from export.precision.calibration.ranges import (
+    FORMAT,
+    CalibrationMethod,
+    Ranges,
+    read_ranges,
+    write_ranges,
+)
+from export.precision.calibration.statistics import statistics
 from export.precision.graph_index import Flow, prepared
 from export.precision.int8_nodes import sites
-from export.precision.partial_session import PartialSession, Pixels
-from export.precision.ranges import FORMAT, CalibrationMethod, Ranges, read_ranges, write_ranges
-from export.precision.statistics import statistics
 from roadshift import UserError, hxw
 
 Histogram = NDArray[np.int64]

@@ -7,13 +7,13 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from export.precision import calibrate as module
-from export.precision import statistics
-from export.precision.calibrate import calibrate
+from export.precision.calibration import calibrate as module
+from export.precision.calibration import statistics
+from export.precision.calibration.calibrate import calibrate
+from export.precision.calibration.partial_session import PartialSession
+from export.precision.calibration.ranges import FORMAT
 from export.precision.graph_index import Flow, prepared
 from export.precision.int8_nodes import sites
-from export.precision.partial_session import PartialSession
-from export.precision.ranges import FORMAT
 from roadshift import Failure, UserError
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 from onnx import NodeProto, helper, numpy_helper
 
+from export.precision.calibration.partial_session import PartialSession, Pixels
 from export.precision.graph_index import Flow
-from export.precision.partial_session import PartialSession, Pixels
 from roadshift import Failure
 
 # ReduceMin and ReduceMax skip a NaN, a sum does not.
