@@ -16,7 +16,12 @@ from roadshift import UserError, unknown
 from serve.limits import Limits
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from export.bundle import Bundle
     from serve.http.app import Beside
+    from serve.runtime.engine import Engine
+    from serve.runtime.graph import Graph
 
 Flat = Parameter(name="*")
 
@@ -108,28 +113,13 @@ def serve(
     from serve.http.app import no_other_face  # noqa: PLC0415
     from serve.http.envelope import log_to_stderr  # noqa: PLC0415
     from serve.http.listening_socket import listen  # noqa: PLC0415
-    from serve.http.server import Server  # noqa: PLC0415
-    from serve.runtime.engine import Engine  # noqa: PLC0415
-    from serve.runtime.image_graphs import image_graphs_of  # noqa: PLC0415 - --help answers without loading these
+    from serve.http.server import Server  # noqa: PLC0415 - --help answers without loading these
 
     if not bundles:
         raise UserError("no bundle is named: roadshift serve BUNDLE, a folder of roadshift export")
     log_to_stderr()
     read = [read_bundle(bundle, trust) for bundle in bundles]
-    engines = [Engine(bundle, **asdict(device)) for bundle in read]
-    drawings = [
-        graph
-        for bundle in read
-        for graph in image_graphs_of(bundle, provider=device.provider, threads=device.threads)
-    ]
-    for engine in engines:
-        logging.info(
-            "%s: %s, labels by the %s route: %s",
-            engine.name,
-            engine.precision,
-            engine.route,
-            engine.why,
-        )
+    engines, drawings = _opened(read, device)
     limits = limits.of(*read)
     logging.info("a request has at most %d pixels (--pixels)", limits.pixels)
     beside = no_other_face if grpc_port is None else _grpc_face(host, grpc_port)
@@ -140,6 +130,25 @@ def serve(
         at = f"http://{address}:{bound.getsockname()[1]}"
         print(f"serving {names} on {at} (Ctrl-C stops)", flush=True)
         server.run()
+
+
+def _opened(
+    bundles: Sequence[Bundle], device: DeviceOptions
+) -> tuple[list[Engine], Sequence[Graph]]:
+    """The engine of each bundle, and what else of them draws; says how the labels come about."""
+    from serve.runtime.engine import Engine  # noqa: PLC0415
+    from serve.runtime.image_graphs import image_graphs_of  # noqa: PLC0415
+
+    engines = [Engine(bundle, **asdict(device)) for bundle in bundles]
+    for one in engines:
+        how = (one.name, one.precision, one.route, one.why)
+        logging.info("%s: %s, labels by the %s route: %s", *how)
+    drawings = [
+        graph
+        for bundle in bundles
+        for graph in image_graphs_of(bundle, provider=device.provider, threads=device.threads)
+    ]
+    return engines, drawings
 
 
 def _grpc_face(host: str, port: int) -> Beside:

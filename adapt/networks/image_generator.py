@@ -63,23 +63,40 @@ class Translator(nn.Module):
     def __init__(self, width: int = 64, blocks: int = 9) -> None:
         super().__init__()
         self.generator = ImageGenerator(3, width, downs=2, blocks=blocks)
-        head = self.generator.layers[-1]
-        assert isinstance(head, nn.Conv2d)
-        nn.init.normal_(head.weight, 0, 0.002)
-        self.levels = nn.Linear(6, 6)
-        nn.init.zeros_(self.levels.weight)
-        nn.init.zeros_(self.levels.bias)
+        self.levels = no_change(self.generator, 6)
 
     def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
         """RGB in [0, 1] -> RGB in (0, 1)."""
-        odds = torch.logit(x.clamp(1 / 128, 127 / 128))
-        mean = odds.mean((2, 3), keepdim=True)
-        variance = (odds - mean).square().mean((2, 3), keepdim=True)
-        deviation = variance.clamp(min=1e-12).sqrt()  # of one colour: no infinite gradient
-        levels = self.levels(torch.cat([mean, deviation], 1).flatten(1))
-        gain, offset = levels[:, :, None, None].chunk(2, 1)
-        change = self.generator(2 * x - 1) + gain * (odds - mean) + offset
-        return torch.sigmoid(odds + change)
+        return changed(x, self.generator(2 * x - 1), self.levels)
+
+
+def changed(
+    x: Float[Tensor, "n 3 h w"],
+    change: Float[Tensor, "n 3 h w"],
+    levels: nn.Linear,
+    code: Float[Tensor, "n d"] | None = None,
+) -> Float[Tensor, "n 3 h w"]:
+    """RGB in [0, 1] -> RGB in (0, 1): log-odds plus their change, and a gain and an offset a
+    channel that `levels` makes of their mean and deviation over the image (and of a code)."""
+    odds = torch.logit(x.clamp(1 / 128, 127 / 128))
+    mean = odds.mean((2, 3), keepdim=True)
+    variance = (odds - mean).square().mean((2, 3), keepdim=True)
+    deviation = variance.clamp(min=1e-12).sqrt()  # of one colour: no infinite gradient
+    known = torch.cat([mean, deviation], 1).flatten(1)
+    asked = levels(known if code is None else torch.cat([known, code], 1))
+    gain, offset = asked[:, :, None, None].chunk(2, 1)
+    return torch.sigmoid(odds + change + gain * (odds - mean) + offset)
+
+
+def no_change(generator: ImageGenerator, inputs: int) -> nn.Linear:
+    """The levels, of so many inputs, and a quiet generator: `changed` then (nearly) copies."""
+    head = generator.layers[-1]
+    assert isinstance(head, nn.Conv2d)
+    nn.init.normal_(head.weight, 0, 0.002)
+    levels = nn.Linear(inputs, 6)
+    nn.init.zeros_(levels.weight)
+    nn.init.zeros_(levels.bias)
+    return levels
 
 
 class Reconstructor(nn.Module):

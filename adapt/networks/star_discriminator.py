@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from adapt.networks.image_generator import init_convolution
 
 DOWNS = 4
-"""halvings: a patch of 46 x 46 pixels a score"""
+"""halvings: with the head, a patch of 78 x 78 pixels a score"""
 
 
 class Origin(NamedTuple):

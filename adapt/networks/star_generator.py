@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from adapt.networks.image_generator import ImageGenerator
+from adapt.networks.image_generator import ImageGenerator, changed, no_change
 
 
 class StarGenerator(nn.Module):
@@ -27,25 +27,15 @@ class StarGenerator(nn.Module):
         # One by one pixel: what a colour becomes, by domain, before anything is normed.
         self.stem = nn.Sequential(nn.Conv2d(3 + domains, width // 2, 1), nn.LeakyReLU(0.2))
         self.generator = ImageGenerator(width // 2, width, downs=2, blocks=blocks, border="zeros")
-        head = self.generator.layers[-1]
-        assert isinstance(head, nn.Conv2d)
-        nn.init.normal_(head.weight, 0, 0.002)
-        self.levels = nn.Linear(6 + domains, 6)
-        nn.init.zeros_(self.levels.weight)
-        nn.init.zeros_(self.levels.bias)
+        self.levels = no_change(self.generator, 6 + domains)
 
     def forward(
         self, x: Float[Tensor, "n 3 h w"], code: Float[Tensor, "n d"]
     ) -> Float[Tensor, "n 3 h w"]:
         """RGB in [0, 1], and of each image the domain to draw (one-hot) -> RGB in (0, 1)."""
         planes = code[:, :, None, None].expand(-1, -1, *x.shape[2:])
-        odds = torch.logit(x.clamp(1 / 128, 127 / 128))
-        mean = odds.mean((2, 3), keepdim=True)
-        deviation = (odds - mean).square().mean((2, 3), keepdim=True).clamp(min=1e-12).sqrt()
-        levels = self.levels(torch.cat([mean.flatten(1), deviation.flatten(1), code], 1))
-        gain, offset = levels[:, :, None, None].chunk(2, 1)
         drawn = self.generator(self.stem(torch.cat([2 * x - 1, planes], 1)))
-        return torch.sigmoid(odds + drawn + gain * (odds - mean) + offset)
+        return changed(x, drawn, self.levels, code)
 
 
 class Towards(nn.Module):

@@ -124,7 +124,7 @@ class Labelling:
     images: Callable[[], Images]
     size: Size
     """(height, width) the network sees them in; the labels have the images' own size"""
-    judge: Annotate = by_probability
+    annotate: Annotate = by_probability
     classes: Sequence[str]
     palette: Palette
     max_threshold: float = 0.9
@@ -155,7 +155,7 @@ def _make(asked: Labelling, folder: Path) -> Mapping[str, object]:
 
     def segment(i: int) -> Confident:
         image = torch.from_numpy(images.image(i))[None].to(device)
-        return asked.judge(network, image, asked.size)
+        return asked.annotate(network, image, asked.size)
 
     files = label_files(folder, len(images))
     with torch.inference_mode():

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from adapt.data.datasets import Images
 from adapt.evaluation.evaluate import evaluating, logits_of
+from adapt.evaluation.label_free import BETTER, entropy
 from adapt.networks.segmentor import Segmentor
 
 IMAGES = 8
-BETTER = {"entropy": -1, "diversity": 1, "agreement": 1}
+SIGNS = BETTER | {"agreement": 1}
 """whether more or less of a signal is taken for better by --keep-best-by"""
 
 
@@ -31,30 +32,26 @@ def signals(
     target_agreement: where there is a second segmentor, the share of pixels with its labels.
     """
     chosen = np.linspace(0, len(images) - 1, min(IMAGES, len(images))).astype(int)
-    entropy, agreed, mean = list[float](), list[float](), list[Tensor]()
+    unsure, agreed, mean = list[float](), list[float](), list[Tensor]()
     for i in chosen.tolist():
         first, *others = (_logits(segmentor, images.image(i), size) for segmentor in segmentors)
         p = first.softmax(1)
-        entropy.append(float(_entropy(p, 1).mean()) / math.log(p.shape[1]))
+        unsure.append(float(entropy(p, 1).mean()) / math.log(p.shape[1]))
         mean.append(p.mean((0, 2, 3)))
         agreed += [float((first.argmax(1) == z.argmax(1)).float().mean()) for z in others]
     found = {
-        "target_entropy": float(np.mean(entropy)),
-        "target_diversity": math.exp(float(_entropy(torch.stack(mean).mean(0), 0))),
+        "target_entropy": float(np.mean(unsure)),
+        "target_diversity": math.exp(float(entropy(torch.stack(mean).mean(0), 0))),
     }
     return found | ({"target_agreement": float(np.mean(agreed))} if agreed else {})
 
 
 def score_by(name: str, signals: Callable[[], Mapping[str, float]]) -> Callable[[], float] | None:
     """What --keep-best-by asks of a checkpoint, the more the better; None where it asks nothing."""
-    return (lambda: BETTER[name] * signals()[f"target_{name}"]) if name else None
+    return (lambda: SIGNS[name] * signals()[f"target_{name}"]) if name else None
 
 
 def _logits(segmentor: Segmentor, image: np.ndarray, size: tuple[int, int] | None) -> Tensor:
     device = next(segmentor.parameters()).device
     with evaluating(segmentor):
         return logits_of(segmentor, torch.from_numpy(image)[None].to(device), size).float()
-
-
-def _entropy(p: Tensor, dim: int) -> Tensor:
-    return -(p * p.clamp(min=1e-12).log()).sum(dim)

@@ -20,6 +20,7 @@ from torch import Tensor
 from adapt.data.datasets import Images
 from adapt.data.pseudo_labelled import PseudoLabelled
 from adapt.evaluation.evaluate import Views
+from adapt.evaluation.label_free import entropy
 from adapt.methods.intra_domain.pictures import separation as pictured
 from adapt.methods.intra_domain.separation import (
     InstanceAdaptive,
@@ -138,7 +139,8 @@ def _maps(
     files, found = label_files(folder, count), Proportion(asked.classes)
     thresholds, easy = torch.zeros(classes), set(range(count))
     if how.split == "image":
-        entropies = [_entropy(probabilities(i)) for i in track(range(count), "separation: ranking")]
+        ranked = track(range(count), "separation: ranking")
+        entropies = [float(entropy(probabilities(i), 1).mean()) for i in ranked]
         easy = easy_images(entropies, how.share)
     elif how.thresholds == "median":
 
@@ -173,7 +175,3 @@ def _say_what_is_missing(folder: Path, facts: Mapping[str, Any]) -> None:
             "count again",
             *(folder, ", ".join(missing), CAP),
         )
-
-
-def _entropy(p: Float[Tensor, "1 c h w"]) -> float:
-    return float(-(p * p.clamp(min=1e-12).log()).sum(1).mean())

@@ -103,7 +103,7 @@ class SymmetricAdaptation:
             segmentor=lambda: self._both(before),
             images=lambda: target,
             size=self.size,
-            judge=partial(opinion, self.config.consistency),
+            annotate=partial(opinion, self.config.consistency),
             classes=source.classes,
             palette=source.palette,
             max_threshold=self.config.max_threshold,

@@ -1,0 +1,130 @@
+"""The pairs of cities and the rows of `adaptation.py`: what is trained on what, and how."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+WEIGHTS = "{data}/weights/mobilenet_v2_imagenet.safetensors"
+CAMVID11 = "sky,building,pole,road,sidewalk,vegetation,traffic sign,fence,car,person,rider"
+AIRSIM7 = "sky,building,pole,road,vegetation,fence,car"
+
+
+class City(NamedTuple):
+    """Where its images lie ({data} and {bench} are filled in), which are scored, and their size."""
+
+    train: str
+    val: str
+    size: str
+
+
+class Pair(NamedTuple):
+    """Two cities and how networks are trained on them."""
+
+    source: City
+    target: City
+    crop: str = "144x192"
+    options: str = f"--weights {WEIGHTS} --scale 1 1.5 --blur 0.2"
+    classes: str = ""
+
+
+CAMVID = City("camvid:{data}/camvid#train", "camvid:{data}/camvid#val", "240x320")
+CITYSCAPES = City(
+    "folder:{data}/cityscapes_small#train", "folder:{data}/cityscapes_small#val", "192x384"
+)
+DAY = City("camvid:{data}/camvid#train/!0001TP*", "", "240x320")
+DUSK = City(
+    "camvid:{data}/camvid#train/0001TP_00[67]*", "camvid:{data}/camvid#train/0001TP_008*", "240x320"
+)
+AIRSIM = City("folder:{data}/airsim@{bench}/airsim.json#train", "", "180x320")
+GAME = City("toytown:game", "", "128x256")
+CAMERA = City("toytown:camera", "toytown:camera#val", "128x256")
+SCRATCH = "--weights none --backbone-scale 1 --lr 3e-3"
+PAIRS = {
+    "camvid_cityscapes": Pair(CAMVID, CITYSCAPES, classes=CAMVID11),
+    "cityscapes_camvid": Pair(CITYSCAPES, CAMVID, classes=CAMVID11),
+    "camvid_dusk": Pair(DAY, DUSK),
+    "airsim_cityscapes": Pair(AIRSIM, CITYSCAPES, classes=AIRSIM7),
+    "airsim_camvid": Pair(AIRSIM, CAMVID, classes=AIRSIM7),
+    "toytown_cityscapes": Pair(GAME, CITYSCAPES, "96x192"),
+    "toytown": Pair(GAME, CAMERA, "96x192", SCRATCH),
+}
+STYLE = "--style statistics"
+SELF = f"{STYLE} --ema 0.98 --warm-up {{quarter}}"
+
+
+class Row(NamedTuple):
+    """A method with its options; `share` of the steps are its own, the others its first stages'."""
+
+    method: str
+    options: str = ""
+    share: float = 1.0
+    oracle: bool = False
+    teacher: str = ""
+    """of a student: the row that it learns from, on top of that row's budget"""
+    part: str = ""
+    """one of the networks whose mean the row `of` deploys: nothing of its own is trained"""
+    of: str = ""
+
+
+LDR = (
+    f"--width 16 --blocks 3 --translate-crop 96x128 --translate-lr 1e-3 --w-identity 1 --w-cycle 5 "
+    f"--beta 0.05 --pretrain-lr 1e-3 --perceptual mobilenet_v2 --perceptual-weights {WEIGHTS} "
+    "--translate-steps {quarter} --pretrain-steps {eighth} --tau 0.1"
+)
+SYMMETRIC = (
+    "--width 16 --width-d 16 --blocks 3 --translate-crop 96x128 --translate-batch 4 "
+    "--translate-lr 1e-3 --translate-steps {quarter}"
+)
+REDRAWN = "--width 16"
+INTRA = "--width-d 16"
+ROWS = {
+    "source_only": Row("source_only"),
+    "source_only + style": Row("source_only", STYLE),
+    "self_training": Row("self_training", SELF),
+    "self_training no style": Row("self_training", SELF.removeprefix(STYLE)),
+    "self_training no mix": Row("self_training", f"{SELF} --no-mix"),
+    "self_training joint norm": Row("self_training", f"{SELF} --target-norm joint"),
+    "self_training separate norm": Row("self_training", f"{SELF} --target-norm separate"),
+    "self_training share labels": Row("self_training", f"{SELF} --labels share"),
+    "self_training low floor": Row("self_training", f"{SELF} --floor 0.3 --floor-things 0.3"),
+    "self_training low floor of things": Row("self_training", f"{SELF} --floor-things 0.3"),
+    "self_training half warm-up": Row("self_training", SELF.replace("quarter", "half")),
+    "self_training and masks": Row("self_training", f"{SELF} --w-mask 1"),
+    "self_training and rare classes": Row("self_training", f"{SELF} --sample-rare"),
+    "self_training and features": Row("self_training", f"{SELF} --w-features 0.01"),
+    "output_adversary": Row("output_adversary", "--width-d 16"),
+    "output_adversary + style": Row("output_adversary", f"{STYLE} --width-d 16"),
+    "ldr T->S + rec": Row("ldr", LDR, share=0.3125),
+    "ldr S->T": Row("ldr", f"{LDR} --direction source_to_target --no-reconstruct", share=0.375),
+    "intra_domain PLA": Row("intra_domain", f"{INTRA} --adversary pla --rounds 1", share=0.5),
+    "intra_domain PLA+CTS": Row("intra_domain", f"{INTRA} --rounds 1", share=0.5),
+    "intra_domain + round 2": Row("intra_domain", f"{INTRA} --w-kld 0", share=1 / 3),
+    "intra_domain + KLD": Row("intra_domain", INTRA, share=1 / 3),
+    "IntraDA": Row(
+        "intra_domain",
+        f"{INTRA} --split image --adversary pla --discriminator-input entropy --rounds 1",
+        share=0.5,
+    ),
+    "feature_to_image": Row("feature_to_image", REDRAWN),
+    "feature_to_image without auxiliary loss": Row("feature_to_image", f"{REDRAWN} --alpha 0"),
+    "feature_to_image without patches": Row("feature_to_image", f"{REDRAWN} --no-patches"),
+    "feature_to_image in feature space": Row("feature_to_image", f"{REDRAWN} --space feature"),
+    "symmetric": Row("symmetric", SYMMETRIC, share=0.375),
+    "symmetric A": Row("symmetric", part="A", of="symmetric"),
+    "symmetric B": Row("symmetric", part="B", of="symmetric"),
+    "symmetric by probability alone": Row(
+        "symmetric", f"{SYMMETRIC} --consistency none", share=0.375
+    ),
+    "symmetric distilled": Row(
+        "distill", f"--student lraspp_mobilenet_v2 --weights {WEIGHTS}", teacher="symmetric"
+    ),
+    "LR-ASPP student": Row(
+        "distill", f"--student lraspp_mobilenet_v2 --weights {WEIGHTS}", teacher="self_training"
+    ),
+    "PIDNet-S student": Row(
+        "distill",
+        "--student pidnet_s --weights none --optimizer adamw --lr 2e-3",
+        teacher="self_training",
+    ),
+    "oracle": Row("source_only", oracle=True),
+}
