@@ -76,7 +76,8 @@ SYMMETRIC = (
     "--translate-lr 1e-3 --translate-steps {quarter}"
 )
 REDRAWN = "--width 16"
-INTRA = "--width-d 16"
+INTRA = "--width-d 16 --halvings-d 3"
+BESIDE = f"{INTRA} --w-source 1"
 ROWS = {
     "source_only": Row("source_only"),
     "source_only + style": Row("source_only", STYLE),
@@ -100,6 +101,13 @@ ROWS = {
     "intra_domain PLA+CTS": Row("intra_domain", f"{INTRA} --rounds 1", share=0.5),
     "intra_domain + round 2": Row("intra_domain", f"{INTRA} --w-kld 0", share=1 / 3),
     "intra_domain + KLD": Row("intra_domain", INTRA, share=1 / 3),
+    "intra_domain + round 2 beside the source": Row(
+        "intra_domain", f"{BESIDE} --w-kld 0", share=1 / 3
+    ),
+    "intra_domain + KLD beside the source": Row("intra_domain", BESIDE, share=1 / 3),
+    "intra_domain PLA+CTS beside the source": Row(
+        "intra_domain", f"{BESIDE} --rounds 1", share=0.5
+    ),
     "IntraDA": Row(
         "intra_domain",
         f"{INTRA} --split image --adversary pla --discriminator-input entropy --rounds 1",

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from adapt.methods.intra_domain import intra_domain
 from adapt.methods.intra_domain.separating import Separation
+from adapt.networks.output_discriminator import HALVINGS
 from roadshift import UserError
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -37,12 +38,14 @@ class Config(intra_domain.Config, Separation):
                 f"--rounds {self.rounds}, --inter-steps {self.inter_steps}, --width-d "
                 f"{self.width_d}: wanted at least 0 (with --inter 1), 0 and 1"
             )
+        if not 1 <= self.halvings_d <= HALVINGS:
+            raise UserError(f"--halvings-d is {self.halvings_d}; wanted 1..{HALVINGS}")
         if not self.label_scales or min(self.label_scales) <= 0:
             raise UserError(f"--label-scales {self.label_scales}: wanted factors above 0")
         for name in ("alpha", "share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"--{name} is {getattr(self, name)}; wanted 0..1")
-        for name in ("beta", "beta_aux", "w_aux", "w_kld"):
+        for name in ("beta", "beta_aux", "w_aux", "w_kld", "w_source"):
             if getattr(self, name) < 0:
                 flag = name.replace("_", "-")
                 raise UserError(f"--{flag} is {getattr(self, name)}; wanted 0 or more")

@@ -6,6 +6,7 @@ With M = 1 on hard pixels, Z their index, and D's answer at every pixel (0: easy
     PLA, 6    L_D = -log mean_M(D) - log mean_easy(1 - D),   L_adv = -log mean_M(1 - D)
     CTS, 8    L_D = mean((D - Z)^2),                         L_adv = mean_M(D^2)
     Eq. 9     L_G = L_seg + beta L_adv
+              (+ w_source times the cross-entropy on the source, which is not the document's)
 
 The document writes sums, of one image; here stand means, of the batch: the cross-entropy and the
 squared norm would grow with the image, and beta mean something else at every size. In Eq. 6 a mean
@@ -18,6 +19,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
@@ -26,9 +28,9 @@ from adapt.data.drawing.batches import Batch
 from adapt.game import Game, Losses
 from adapt.losses import DISCRIMINATOR_INPUTS, cross_entropy, masked_mean, minus_log_mean
 from adapt.methods.intra_domain.separation import Separated, separated
-from adapt.networks import build
-from adapt.networks.both_cities import running_statistics
-from adapt.networks.output_discriminator import OutputDiscriminator
+from adapt.networks import Segmented, build
+from adapt.networks.both_cities import pass_both, running_statistics
+from adapt.networks.output_discriminator import HALVINGS, OutputDiscriminator
 from adapt.networks.upsampling import full_size
 from adapt.optimizers import discriminator_optimizer, segmentor_optimizer
 from adapt.run import Run
@@ -49,6 +51,8 @@ class Config:
     """of the adversary on the auxiliary output"""
     w_aux: float = 0.1
     """of the auxiliary output's cross-entropy"""
+    w_source: float = 0.0
+    """of the cross-entropy on the source; the document learns from the target alone"""
     w_kld: float = 0.1
     """of the KLD regularisation, from the second round on"""
     discriminator_input: Literal["probability", "entropy"] = "probability"
@@ -58,6 +62,8 @@ class Config:
     lr_d: float = 1e-4
     width_d: int = 64
     """channels of the discriminators' first layer"""
+    halvings_d: int = HALVINGS
+    """of D's map: 5 as AdaptSegNet's, an answer for every 32 x 32 pixels; 3 for small crops"""
 
 
 class IntraDomain:
@@ -67,8 +73,8 @@ class IntraDomain:
         self.config, self.classes = config, classes
         self.w_kld = config.w_kld if kld else 0.0
         self.segmentor = self.G = build(run.network, classes)
-        self.D = OutputDiscriminator(classes, config.width_d)
-        self.D_aux = OutputDiscriminator(classes, config.width_d)
+        self.D = OutputDiscriminator(classes, config.width_d, config.halvings_d)
+        self.D_aux = OutputDiscriminator(classes, config.width_d, config.halvings_d)
         self.shown = DISCRIMINATOR_INPUTS[config.discriminator_input]
         self.adversary = {"cts": continuous, "pla": pixel_level}[config.adversary]
         self.game = Game(
@@ -81,8 +87,7 @@ class IntraDomain:
 
     def step(self, batch: Batch) -> Losses:
         w = self.config
-        with running_statistics(self.G) if w.target_norm == "source" else nullcontext():
-            out = self.G(batch.x_t)
+        out, loss_s = self._passed(batch)
         size = (batch.y_t.shape[1], batch.y_t.shape[2])
         y = separated(batch.y_t, self.classes)
         z, aux = (full_size(z, size, self.G.align_corners) for z in out.heads)
@@ -94,8 +99,20 @@ class IntraDomain:
             + w.beta * adv
             + w.beta_aux * adv_aux
             + self.w_kld * kld(z, y.labels)
+            + w.w_source * loss_s
         )
         return self.game.play(D=loss_D, D_aux=loss_D_aux, G=loss_G)
+
+    def _passed(self, batch: Batch) -> tuple[Segmented, Tensor]:
+        """What G makes of the target, and its cross-entropies on the source, where it sees one."""
+        w = self.config
+        if not w.w_source:
+            with running_statistics(self.G) if w.target_norm == "source" else nullcontext():
+                return self.G(batch.x_t), torch.zeros((), device=batch.x_t.device)
+        out_s, out = pass_both(self.G, batch.x_s, batch.x_t, w.target_norm)
+        size = (batch.y_s.shape[1], batch.y_s.shape[2])
+        z, aux = (full_size(z, size, self.G.align_corners) for z in out_s.heads)
+        return out, cross_entropy(z, batch.y_s) + w.w_aux * cross_entropy(aux, batch.y_s)
 
     def judged(self, D: OutputDiscriminator, z: Float[Tensor, "n c h w"]) -> Map:
         """D's answer in 0..1 at every pixel: its map, enlarged as the document does."""

@@ -112,7 +112,7 @@ class IntraDomainRun:
         return separation(f"separation{r}", self.config.part(Separation), asked, needs, made_of)
 
     def _intra(self, r: int) -> Training:
-        """G on the target alone; then the result."""
+        """G on the target (alone, unless w_source says otherwise); then the result."""
         own, source = self.config.part(GameConfig), self.cities.source
         # The first round of a run with KLD regularisation is that of one without.
         told = replace(own, w_kld=own.w_kld if r else 0.0)
@@ -125,7 +125,9 @@ class IntraDomainRun:
             needs=(*((before,) if before else ()), f"separation{r}"),
             shared=True,
             make=lambda: IntraDomain(own, run, len(source.classes), kld=r > 0),
-            draws=lambda: make_draws(run, None, self._target(r)),
+            draws=lambda: make_draws(
+                run, self.learnt_from if own.w_source else None, self._target(r)
+            ),
             begin=partial(self._begin, r),
             picture=lambda m: pictures.adaptation(m, self._target(r), self.size, source.palette),
             signals=lambda m: self._signals(m) | signals_of(self.stages.folder(f"separation{r}")),

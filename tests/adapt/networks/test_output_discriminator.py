@@ -16,6 +16,13 @@ def test_one_score_a_patch(size: tuple[int, int], scores: tuple[int, int]) -> No
     assert net(torch.rand(2, 19, *size)).shape == (2, 1, *scores)
 
 
+def test_fewer_halvings_answer_for_smaller_patches() -> None:
+    net = OutputDiscriminator(19, width=4, halvings=3)
+    assert net(torch.rand(2, 19, 16, 40)).shape == (2, 1, 2, 5)
+    with pytest.raises(UserError, match="needs at least 8x8"):
+        net(torch.rand(1, 19, 4, 40))
+
+
 def test_layers_are_the_published_ones() -> None:
     net = OutputDiscriminator(19)
     convs = [m for m in net if isinstance(m, nn.Conv2d)]

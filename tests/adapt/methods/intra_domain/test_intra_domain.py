@@ -189,6 +189,21 @@ def test_labels_teach_on_easy_pixels_alone() -> None:
     assert losses[2] > losses[0] + 1  # of four classes the mean -log p is at least log 4
 
 
+def test_the_source_teaches_beside_the_target_where_it_is_asked() -> None:
+    batch = sky_is_hard()
+    no_label = torch.full_like(batch.y_t, 255)
+    seen = batch._replace(y_t=no_label, x_s=tiny_batch().x_s, y_s=tiny_batch().y_s)
+    found = list[float]()
+    for w_source in (0.0, 1.0, 2.0):
+        torch.manual_seed(0)
+        config = Config(width_d=8, halvings_d=3, beta=0.0, beta_aux=0.0, w_source=w_source)
+        method = IntraDomain(config, tiny_run(), 4, kld=False)
+        found.append(float(method.step(seen)["G"]))
+    assert found[0] == 0.0
+    assert found[1] > 1.0
+    assert found[2] == pytest.approx(2 * found[1])
+
+
 def test_separated_is_what_separate_says() -> None:
     torch.manual_seed(0)
     p = torch.randn(2, 5, 6, 7).softmax(1)
