@@ -47,13 +47,15 @@ def main() -> None:
     parser.add_argument("--calibration", help="frames; the run's target by default")
     parser.add_argument("--count", type=int, default=12, help="frames to compare on")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--calibrate", default="entropy", help="entropy, percentile or minmax")
     asked = parser.parse_args()
     kept = RESULTS.with_suffix(".json")
     rows: dict[str, Any] = json.loads(kept.read_text()) if kept.is_file() else {}
     for one in asked.runs:
         name, _, run = one.partition("=")
         for precision in PRECISIONS:
-            rows[f"{name}, {precision}"] = exported(Path(run), precision, asked)
+            ranges = f" ({asked.calibrate})" if precision != "fp32" else ""
+            rows[f"{name}, {precision}{ranges}"] = exported(Path(run), precision, asked)
             kept.write_text(json.dumps(rows, indent=1) + "\n")
     RESULTS.write_text(table(rows))
     print(RESULTS.read_text())
@@ -72,6 +74,7 @@ def exported(run: Path, precision: str, asked: argparse.Namespace) -> dict[str, 
         command += ["--data", asked.data] if asked.data else []
         if asked.calibration and precision != "fp32":
             command += ["--calibration", asked.calibration]
+        command += ["--calibrate", asked.calibrate] if precision != "fp32" else []
         say(f"  {' '.join(command)}")
         cost = costs([sys.executable, "-m", "roadshift", *command], asked.threads)
         row: dict[str, Any] = {
@@ -80,7 +83,7 @@ def exported(run: Path, precision: str, asked: argparse.Namespace) -> dict[str, 
             "seconds": cost.seconds,
             "peak_mb": cost.peak_mb,
             "cpu": f"{cpu()}, {asked.threads} thread(s)",
-            "error": cost.said if cost.status else "",
+            "error": without_places(cost.said, folder, asked.data) if cost.status else "",
         }
         if not cost.status:
             bundle = read_bundle(out)
@@ -95,6 +98,11 @@ def exported(run: Path, precision: str, asked: argparse.Namespace) -> dict[str, 
                 "mb": sum(path.stat().st_size for path in out.rglob("*.onnx")) / 1e6,
             }
         return row
+
+
+def without_places(said: str, folder: str, data: str | None) -> str:
+    """What was said, without this machine's paths."""
+    return said.replace(f"{folder}/", "").replace(data or "--data", "DATA")
 
 
 def costs(command: list[str], threads: int) -> Cost:
