@@ -19,7 +19,9 @@ class ImageGenerator(nn.Module):
     """[n, inputs, h, w] -> [n, 3, h, w]: `downs` halvings, residual blocks, as many doublings.
 
     `width` channels at full size, doubled at every halving. What comes out is unbounded; the two
-    networks below make an image of it.
+    networks below make an image of it. A doubling repeats pixels before a convolution (Odena et
+    al., "Deconvolution and Checkerboard Artifacts", 2016): the layout's transposed convolutions of
+    kernel 3 and stride 2 reach every other row and column more often, and draw a grid.
     """
 
     def __init__(
@@ -35,10 +37,8 @@ class ImageGenerator(nn.Module):
         layers += [_Residual(deepest) for _ in range(blocks)]
         for i in reversed(range(downs)):
             narrower = width << i
-            layers += [
-                nn.ConvTranspose2d(2 * narrower, narrower, 3, 2, 1, 1),
-                *_normed(narrower),
-            ]
+            layers += [nn.Upsample(scale_factor=2), _convolution(2 * narrower, narrower, 3)]
+            layers += _normed(narrower)
         self.layers = nn.Sequential(*layers, _convolution(width, 3, 7))
         self.apply(init_convolution)
 

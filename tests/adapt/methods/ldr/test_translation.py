@@ -142,3 +142,14 @@ def test_a_map_of_one_class_is_drawn_and_not_noise() -> None:
     with torch.no_grad():
         single, double = M(omega), M.double()(omega.double())
     assert float((single - double).abs().max()) < 1 / 255
+
+
+def test_what_is_alike_is_drawn_without_a_grid() -> None:
+    torch.manual_seed(0)
+    M = Reconstructor(3, width=4, blocks=1)
+    halves = torch.eye(3)[[0, 1]].repeat_interleave(160, 0).T[None, :, None].expand(-1, -1, 320, -1)
+    with torch.inference_mode():
+        whole = M.generator(halves)[0]
+    drawn = whole[:, 152:168, 72:88]  # far from border and other class
+    assert float(whole.std()) > 1e-3
+    torch.testing.assert_close(drawn, drawn[:, :1, :1].expand_as(drawn), atol=1e-5, rtol=0)
