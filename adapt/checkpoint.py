@@ -149,7 +149,8 @@ def _scores(run: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in sorted((run / "evaluations").glob("*.json")):
         evaluation = json.loads(path.read_text())
-        if evaluation["checkpoint"].isdecimal():  # of a curve, not of what is deployed
+        as_deployed = evaluation["scales"] == [1.0] and not evaluation["flip"]
+        if evaluation["checkpoint"].isdecimal() or not as_deployed:  # of a curve, of many views
             continue
         found[evaluation["data"]] = evaluation
     return found

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from adapt.checkpoint import SavedRun
 from export.bundle import Bundle, check_destination, read_bundle, write_bundle
-from export.bundle.graphs import PAGE, REPORT, SEGMENTOR, segmentor_file
+from export.bundle.graphs import CARD, PAGE, REPORT, SEGMENTOR, segmentor_file
 from export.bundle.manifest import MOST_CLASSES
 from export.export_graphs import Exported, export_graphs, given
 from export.frames import Frames, Pixels, Size
@@ -21,6 +21,7 @@ from export.precision.budget import budget_reasons
 from export.precision.lower import Lowered, Lowering, lower
 from export.provenance import plain
 from export.report.document import markdown, page
+from export.report.model_card import model_card
 from export.report.report import Evidence, report
 from export.verification.inputs import Trial, sizes_to_check
 from export.verification.segmentor import Candidate, SegmentorSession, Verification, verify
@@ -81,8 +82,12 @@ def make_bundle(
             device=device,
         ),
     )
-    texts = {REPORT: markdown(blocks).encode(), PAGE: page(bundle.name, blocks).encode()}
-    return save(bundle, contents | texts)
+    texts = {
+        REPORT: markdown(blocks),
+        PAGE: page(bundle.name, blocks),
+        CARD: model_card(bundle),
+    }
+    return save(bundle, contents | {name: text.encode() for name, text in texts.items()})
 
 
 def refusal(reasons: Sequence[str], spec: str, out: Path) -> str:

@@ -8,6 +8,7 @@
     translator.onnx     uint8 RGB [N,H,W,3] in and out, the image in the source's colours; likewise
     golden/             a few frames and what torch made of them, see export.bundle.golden
     report.md, .html    what was checked, for people
+    README.md           the model card
 
 Runs where no torch is installed. Nothing that is read here can run code.
 """

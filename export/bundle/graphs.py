@@ -17,6 +17,7 @@ PRECISIONS: tuple[str, ...] = get_args(Precision)
 LOGITS = "logits"
 REPORT = "report.md"
 PAGE = "report.html"
+CARD = "README.md"
 
 
 @dataclass(frozen=True, kw_only=True)

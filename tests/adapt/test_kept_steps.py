@@ -39,6 +39,8 @@ def test_scores_of_a_kept_step_are_not_the_results(run: Path, tiny_source: str) 
     assert checkpoint.read_info(run).scores == {}
     evaluate(run, data=tiny_source)
     assert checkpoint.read_info(run).scores[tiny_source]["checkpoint"] == "last"
+    evaluate(run, data=tiny_source, scales=(1.0, 1.5), flip=True)  # not what is deployed
+    assert checkpoint.read_info(run).scores[tiny_source]["scales"] == [1.0]
 
 
 def test_other_steps_are_refused_with_those_there_are(run: Path, tiny_source: str) -> None:

@@ -74,7 +74,13 @@ def _saved(
         settings={},
         fingerprints={"source": "aa", "target": "bb"},
         versions={"torch": "2"},
-        scores={"toytown:camera#val": {"miou": 41.5, "iou": {"road": 83.0, "car": float("nan")}}},
+        scores={
+            "toytown:camera#val": {
+                "miou": 41.5,
+                "images": 5,
+                "iou": {"road": 83.0, "car": float("nan")},
+            }
+        },
     )
     return SavedRun(segmentor.eval(), info, reconstructor and reconstructor.eval())
 

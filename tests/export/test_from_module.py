@@ -51,6 +51,9 @@ def test_a_bundle_answers_as_the_module(tiny, tmp_path) -> None:
     assert (found == by_hand(module, image, Normalise.imagenet())).mean() > 0.999
     assert len(np.unique(found)) > 1
     assert "A module of its own training, `Sequential`." in bundle.path("report.md").read_text()
+    card = bundle.path("README.md").read_text()
+    assert "`Sequential`, a module of its own training." in card
+    assert "## Training" not in card
 
 
 def test_a_torchvision_network_whose_logits_are_as_large_as_the_frame(tiny, tmp_path) -> None:

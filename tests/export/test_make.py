@@ -16,6 +16,7 @@ from export.bundle import RECONSTRUCTOR, Bundle, read_bundle
 from export.graph.reconstructor import DeployedReconstructor
 from export.graph.segmentor import Deployed
 from export.make import make_bundle
+from export.report.model_card import model_card
 from roadshift import Failure, UserError
 
 
@@ -78,6 +79,35 @@ def test_the_golden_frames_come_out_of_the_file(made) -> None:
     for image, labels, *_ in made.golden():
         (found,) = session.run(["labels"], {"image": image[None]})
         assert np.array_equal(found[0], labels)
+
+
+def test_the_model_card_says_what_it_is_and_where_it_fails(made) -> None:
+    score = {"miou": 45.04, "images": 9, "iou": {"road": 83.06, "car": 2.0, "sky": None}}
+    checks = made.checks | {"no_evidence": ["car"]}
+    text = model_card(replace(made, scores={"camvid:/c#val": score}, checks=checks))
+    assert text.startswith("---\npipeline_tag: image-segmentation\n")
+    titles = [line[3:] for line in text.splitlines() if line.startswith("## ")]
+    assert titles == [
+        "Model details",
+        "Uses",
+        "Bias, risks and limitations",
+        "Training",
+        "Evaluation",
+        "How to get started",
+    ]
+    for wanted in (
+        "trained by `source_only` from `toytown:game` to `toytown:camera`",
+        "On 9 images of `camvid:/c#val`, labels at full size: mIoU **45.0** percent.",
+        "| road | 83.1 |",
+        "| sky | absent |",
+        "Hardly seen on `camvid:/c#val` (IoU under 10 %): car.",
+        "Not in the labels of `camvid:/c#val`, so not scored: sky.",
+        "No frame that the graph was verified on shows: car.",
+    ):
+        assert wanted in text
+    unscored = model_card(replace(made, scores={}))
+    assert "how often it is right is not known" in unscored
+    assert made.path("README.md").read_text() == model_card(replace(made, files={}, digest=""))
 
 
 def test_the_report_says_what_was_and_what_was_not_checked(made) -> None:
