@@ -35,7 +35,7 @@ ORDER = {
     "serve": [
         "cli",
         "http grpc library",
-        "device_check protocol",
+        "device_check protocol archive",
         "media models",
         "runtime",
         "limits",
@@ -53,7 +53,7 @@ READS = {
 MOST = 14
 # Only a folder that carries requests may know how they travel.
 TRANSPORTS = {"starlette", "uvicorn", "grpc"}
-WITHOUT_TRANSPORT = ("models", "media", "runtime", "protocol")
+WITHOUT_TRANSPORT = ("models", "media", "runtime", "protocol", "archive")
 # A score is a score: mIoU and the classes' IoU in percent, as adapt writes and the report reads it.
 SAME_MEANING = {"Scores"}
 

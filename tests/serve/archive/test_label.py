@@ -1,0 +1,139 @@
+"""An archive labelled by real processes: whole, resumed, and after one was killed."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tiny_graphs import CLASSES, true_labels
+
+from export.bundle import Bundle
+from roadshift import Failure, UserError
+from serve.archive import label as module
+from serve.archive.label import Archive, label
+
+
+def picture(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (32, 48, 3), dtype=np.uint8)
+
+
+def frames(folder: Path, count: int) -> Path:
+    for i in range(count):
+        path = folder / f"drive{i % 2}" / f"{i:03}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), picture(i)[..., ::-1])
+    return folder
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    with (out / "frames.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_frame_has_its_labels_and_a_row(tiny: Bundle, tmp_path: Path) -> None:
+    source, out = frames(tmp_path / "in", 5), tmp_path / "out"
+    (source / "drive0" / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing more")
+    found = label(Archive(bundle=tiny, source=source, out=out, workers=2, shard=2))
+    assert (found.frames, list(found.unread)) == (5, ["drive0/broken.jpg"])
+    by_name = {row["file"]: row for row in rows(out)}
+    assert len(by_name) == 6
+    assert by_name["drive0/broken.jpg"]["error"] == found.unread["drive0/broken.jpg"] != ""
+    wanted = true_labels(picture(3))
+    labels = cv2.imread(str(out / "labels/drive1/003.png.png"), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(labels, wanted)
+    row = by_name["drive1/003.png"]
+    shares = [float(row[f"share {name}"]) for name in CLASSES]
+    assert shares == pytest.approx(np.bincount(wanted.ravel(), minlength=3) / wanted.size, abs=1e-6)
+    assert (row["height"], row["width"]) == ("32", "48")
+    assert 0 <= float(row["confidence"]) <= 1
+
+
+def test_what_is_there_is_kept_and_what_changed_is_made_again(tiny: Bundle, tmp_path: Path) -> None:
+    source, out = frames(tmp_path / "in", 4), tmp_path / "out"
+    label(Archive(bundle=tiny, source=source, out=out, workers=1, shard=1))
+    before = {path: path.stat().st_mtime_ns for path in (out / "labels").rglob("*.png")}
+    cv2.imwrite(str(source / "drive1/001.png"), picture(9)[..., ::-1])
+    label(Archive(bundle=tiny, source=source, out=out, workers=1, shard=1))
+    changed = [path for path, at in before.items() if path.stat().st_mtime_ns != at]
+    assert changed == [out / "labels/drive1/001.png.png"]
+    assert len(rows(out)) == 4
+
+
+def test_the_least_sure_come_first(tiny: Bundle, tmp_path: Path) -> None:
+    source, out = frames(tmp_path / "in", 6), tmp_path / "out"
+    label(Archive(bundle=tiny, source=source, out=out, workers=1), rank=True)
+    sure = [float(row["confidence"]) for row in rows(out)]
+    assert sure == sorted(sure)
+    assert len(set(sure)) > 1
+
+
+def test_a_worker_that_is_killed_loses_nothing(
+    tiny: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = frames(tmp_path / "in", 40), tmp_path / "out"
+    killed, pools = list[int](), list[object]()
+    original = module.ProcessPoolExecutor
+
+    def pool(*args: object) -> object:
+        pools.append(original(*args))  # type: ignore[arg-type]
+        return pools[-1]
+
+    def kill() -> None:
+        while not any((out / "shards").glob("*.csv")):
+            time.sleep(0.005)
+        killed.append(next(iter(pools[0]._processes)))  # type: ignore[attr-defined]
+        os.kill(killed[0], signal.SIGKILL)
+
+    monkeypatch.setattr(module, "ProcessPoolExecutor", pool)
+    killer = threading.Thread(target=kill)
+    killer.start()
+    found = label(Archive(bundle=tiny, source=source, out=out, workers=2, shard=1))
+    killer.join()
+    assert killed
+    assert found.frames == 40
+    names = [row["file"] for row in rows(out)]
+    assert len(names) == len(set(names)) == 40
+    assert len(list((out / "labels").rglob("*.png"))) == 40
+
+
+def dies(_shard: object) -> None:
+    os._exit(1)
+
+
+def test_workers_that_always_die_are_a_failure(
+    tiny: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_label", dies)
+    with pytest.raises(
+        Failure, match=r"died 3 times in a row, with 1 of 1 shards left, from drive0"
+    ):
+        label(
+            Archive(bundle=tiny, source=frames(tmp_path / "in", 2), out=tmp_path / "out", workers=1)
+        )
+
+
+def test_mistakes_are_explained(tiny: Bundle, tmp_path: Path, kit) -> None:
+    source = frames(tmp_path / "in", 1)
+    good = Archive(bundle=tiny, source=source, out=tmp_path / "out", workers=1)
+    (tmp_path / "empty").mkdir()
+    for wrong, said in (
+        ({"out": source / "labels"}, "lies in the archive"),
+        ({"source": tmp_path / "none"}, "is no folder"),
+        ({"source": tmp_path / "empty"}, "holds no image"),
+        ({"workers": -1}, "--workers -1"),
+        ({"shard": 0}, "--shard 0"),
+    ):
+        with pytest.raises(UserError, match=said):
+            label(replace(good, **wrong))
+    label(good)
+    other = kit.make_bundle(tmp_path / "other", min_size=(9, 9))
+    with pytest.raises(UserError, match=r"holds labels by bundle tiny .* name another --out"):
+        label(replace(good, bundle=other))
