@@ -27,7 +27,7 @@ Labels = UInt8[np.ndarray, "h w"]
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """One run: IoU and mIoU in percent over the classes compared, None where one occurs nowhere."""
+    """One run: IoU and mIoU in percent over the classes compared, None where no label shows one."""
 
     run: str
     name: str

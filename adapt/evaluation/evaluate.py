@@ -67,7 +67,7 @@ class Views:
 
 
 class Scores(NamedTuple):
-    """What a confusion matrix says, in percent; a class occurring nowhere is nan, not averaged."""
+    """Of a confusion matrix, in percent; a class that no label shows is nan, and not averaged."""
 
     miou: float
     iou: dict[str, float]
@@ -93,11 +93,12 @@ class Confusion:
         pairs = label[valid].long() * c + predicted[valid].long()
         self.matrix += torch.bincount(pairs, minlength=c * c).view(c, c).cpu()
 
-    def scores(self, least: int = 0) -> Scores:
+    def scores(self, least: int = 1) -> Scores:
         """IoU = intersection / union per class and their mean (nan classes skipped).
 
-        With `least` only classes of that many true pixels: the mean of two predictions of the same
-        images is then over the same classes, whatever they predict beside them.
+        Only classes of at least so many true pixels: the mean of two predictions of the same images
+        is then over the same classes, whatever they predict beside them. With 0 a class that is
+        predicted and never true counts as 0, as in Cityscapes' own script.
         """
         hits = self.matrix.diag().double()
         iou = 100 * hits / (self.matrix.sum(0) + self.matrix.sum(1) - hits)

@@ -38,7 +38,7 @@ class Evaluation:
     classes: tuple[str, ...]
     miou: float
     iou: dict[str, float | None]
-    """None for a class that occurs nowhere"""
+    """None for a class that no label shows"""
     subsets: dict[str, float]
     """mIoU over the 19, 16, 13 classes of Cityscapes, where they were trained"""
     parts: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])

@@ -83,7 +83,7 @@ class LabelJudge:
             true = self.frames.read(i).label
             assert true is not None
             confusion.add(torch.from_numpy(labels[None]), torch.from_numpy(true[None]))
-        return confusion.scores(least=1)
+        return confusion.scores()
 
     def _milliseconds(self, session: CpuSession) -> float:
         frame = self.frames.read(0)

@@ -113,8 +113,8 @@ class SizeComparison:
     def result(self) -> SizeCheck:
         """The numbers over all batches."""
         largest, means, tails = zip(*self.errors, strict=True)
-        before = self.torch.scores(least=1) if self.labelled else None
-        after = self.graph.scores(least=1) if self.labelled else None
+        before = self.torch.scores() if self.labelled else None
+        after = self.graph.scores() if self.labelled else None
         drop, worst = class_drop(before, after)
         change, changed = class_change(self.between)
         return SizeCheck(
@@ -131,7 +131,7 @@ class SizeComparison:
             # Logits off by e move a softmax by less than e / 2; then both sides round.
             confidence_allowed=1 + int(255 * self.slack / 4),
             margins=margin_shares(self.by_margin),
-            miou_between=self.between.scores().miou,
+            miou_between=self.between.scores(least=0).miou,
             class_change=change,
             changed_class=changed,
             miou_torch=before and before.miou,

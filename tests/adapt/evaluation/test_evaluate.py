@@ -22,9 +22,12 @@ def test_iou_by_hand_over_the_whole_set() -> None:
     # road: 4 hits, 1 wrongly road, 1 missed; car: 1 hit, 1 missed; sky: predicted, never true.
     assert iou["road"] == pytest.approx(100 * 4 / 6)
     assert iou["car"] == pytest.approx(100 * 1 / 2)
-    assert iou["sky"] == 0
+    assert math.isnan(iou["sky"])
     assert math.isnan(iou["train"])
-    assert miou == pytest.approx((400 / 6 + 50 + 0) / 3)
+    assert miou == pytest.approx((400 / 6 + 50) / 2)
+    strict = confusion.scores(least=0)
+    assert strict.iou["sky"] == 0
+    assert strict.miou == pytest.approx((400 / 6 + 50 + 0) / 3)
 
 
 def test_a_class_that_the_labels_cannot_name_is_not_scored() -> None:
