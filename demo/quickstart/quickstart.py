@@ -18,7 +18,7 @@ TRAINING = (
     "--network lraspp_mobilenet_v2 --weights none --backbone-scale 1 --lr 3e-3 "
     "--batch 4 --crop 96x192 --steps 300"
 )
-ADAPTING = "--style statistics --style-share 1 --warm-up 200 --ema 0.9"
+ADAPTING = "--style statistics --style-share 1 --warm-up 200 --ema 0.9 --floor-things 0.7"
 """The target's colours from the first step; its labels from the network itself after 200."""
 
 
