@@ -45,6 +45,12 @@ class Limits:
     """How many seconds a client may leave an answer unread."""
     connections: int = 512
     """The most open connections; a new one then takes the place of the one that idles longest."""
+    streams: int = 16
+    """The most streams (WebSockets) at a time; each holds up to three frames."""
+    frame_bytes: int = 8 << 20
+    """The largest frame of a stream."""
+    stream_idle_seconds: float = 60.0
+    """How many seconds a stream may send no frame."""
     grace_seconds: int = 30
     """How many seconds requests under way may take after the signal to stop."""
 

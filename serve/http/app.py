@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from roadshift import Failure
 from serve.http.addressed_model import addressed_model
@@ -26,6 +26,7 @@ from serve.http.envelope import BROKEN
 from serve.http.infer import infer
 from serve.http.page import page
 from serve.http.segment import segment
+from serve.http.stream.stream import stream
 from serve.limits import Refusal
 from serve.models.service import Service
 from serve.protocol import metadata
@@ -91,7 +92,7 @@ async def _check(service: Service, on_failure: Callable[[Exception], None]) -> N
         log.info("ready: %s", found)
 
 
-def _routes(service: Service) -> list[Route]:
+def _routes(service: Service) -> list[BaseRoute]:
     def route(path: str, handler: Handler, method: str = "GET") -> Route:
         return Route(path, partial(handler, service), methods=[method])
 
@@ -114,6 +115,7 @@ def _routes(service: Service) -> list[Route]:
         route("/v2/repository/index", _index, "POST"),
         route("/v2/models/stats", _statistics),
         *about,
+        WebSocketRoute("/stream", partial(stream, service)),
     ]
 
 

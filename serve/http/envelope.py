@@ -37,18 +37,18 @@ class Envelope:
         self._app, self._count = app, count
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get(ID_HEADER, "")
         token = request_id.set(given if _ID.fullmatch(given) else secrets.token_hex(8))
-        exchange = _Exchange(receive, send)
+        exchange = _Exchange(receive, send, "websocket." * (scope["type"] == "websocket"))
         try:
             await self._app(scope, exchange.receive, exchange.send)
         except asyncio.CancelledError:  # by uvicorn, when the time to finish is over
             await exchange.fail(503, STOPPING)
         except Exception:
-            log.exception("%s %s failed", scope["method"], scope["path"])
+            log.exception("%s %s failed", scope.get("method", "STREAM"), scope["path"])
             await exchange.fail(500, BROKEN)
         finally:
             self._account(scope, exchange)
@@ -61,7 +61,7 @@ class Envelope:
         access.info(
             "%s %s %s %d in=%d out=%d ms=%.1f",
             client[0],
-            scope["method"],
+            scope.get("method", "STREAM"),
             json.dumps(scope["path"])[1:-1],
             exchange.status,
             exchange.bytes_in,
@@ -71,25 +71,25 @@ class Envelope:
 
 
 class _Exchange:
-    """One request's traffic."""
+    """One request's traffic; `prefix` is that of the messages that refuse it."""
 
-    def __init__(self, receive: Receive, send: Send) -> None:
-        self._receive, self._send = receive, send
+    def __init__(self, receive: Receive, send: Send, prefix: str) -> None:
+        self._receive, self._send, self._prefix = receive, send, prefix
         self.began = time.perf_counter()
         self.status, self.bytes_in, self.bytes_out = GONE, 0, 0
         self._started = False
 
     async def receive(self) -> Message:
         message = await self._receive()
-        self.bytes_in += len(message.get("body", b""))
+        self.bytes_in += _bytes(message)
         return message
 
     async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
+        if message["type"] in (self._prefix + "http.response.start", "websocket.accept"):
             self._started = True
-            self.status = message["status"]
+            self.status = message.get("status", 101)
             MutableHeaders(scope=message)[ID_HEADER] = request_id.get()
-        self.bytes_out += len(message.get("body", b""))
+        self.bytes_out += _bytes(message)
         await self._send(message)
 
     async def fail(self, status: int, why: str) -> None:
@@ -103,8 +103,14 @@ class _Exchange:
             "connection": "close",
         } | ({"retry-after": "1"} if status == 503 else {})
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-        await self.send({"type": "http.response.start", "status": status, "headers": raw})
-        await self.send({"type": "http.response.body", "body": body})
+        kind = self._prefix + "http.response."
+        await self.send({"type": kind + "start", "status": status, "headers": raw})
+        await self.send({"type": kind + "body", "body": body})
+
+
+def _bytes(message: Message) -> int:
+    """How much of a body, or of a stream's frame, a message carries."""
+    return len(message.get("body") or message.get("bytes") or message.get("text") or b"")
 
 
 def log_to_stderr() -> None:

@@ -31,6 +31,32 @@ class HostCheck:
         await JSONResponse({"error": error}, 400)(scope, receive, send)
 
 
+class OriginCheck:
+    """An ASGI app around another, which gets what a page of another site sends by GET alone.
+
+    Browsers let any page post to any address and open a WebSocket to it, and say in Origin whose
+    page it is. One from the address that is asked, or from one of `hosts`, at any port, is no
+    other site's. Programs send no Origin.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
+        self._app, self._hosts = app, [host.lower() for host in hosts]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        reads = scope.get("method") in ("GET", "HEAD")
+        if scope["type"] not in ("http", "websocket") or reads:
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        origin = headers.get("origin")
+        site = host_of((origin or "").partition("://")[2])
+        if origin is None or (site and site in (host_of(headers.get("host", "")), *self._hosts)):
+            await self._app(scope, receive, send)
+            return
+        error = f"Origin is {origin[:80]!r}, another site: see roadshift serve --allow-host"
+        await JSONResponse({"error": error}, 403)(scope, receive, send)
+
+
 def host_of(header: str) -> str:
     """The name in a Host header, in small letters, without its port and an IPv6 one's brackets."""
     if header.startswith("["):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -35,22 +36,32 @@ class SegmentQuery(NamedTuple):
     timeout: float | None
 
 
+class SegmentAnswer(NamedTuple):
+    """An answer, and the milliseconds of its stages by their names."""
+
+    file: File
+    times: dict[str, float]
+
+
 async def segment(service: Service, request: Request) -> Response:
     """Answers with the images' labels in the form that the address asks for, or raises Refusal."""
     arrived = now()
-    model = _model(service, request)
+    model = asked_model(service, request.query_params)
     with service.accounted(model), Share(service.bodies) as share:
-        query = _query(request)
+        query = asked_query(request.query_params)
         kind = request.headers.get("content-type", "")
         check_content_type(kind)
         deadline = deadline_of(arrived, query.timeout)
         with until(deadline, "while its body came in"):
             body = await read_body(request, service.limits, share)
-        work = _Work(service, model, query, deadline)
-        return await unless_gone(request, work.answer(body, kind))
+        work = SegmentWork(service, model, query, deadline)
+        file, times = await unless_gone(request, work.answer(body, kind))
+    timing = ", ".join(f"{name[:-3]};dur={ms}" for name, ms in times.items())
+    headers = {"Server-Timing": timing}
+    return Response(file.content, media_type=file.media_type, headers=headers)
 
 
-class _Work:
+class SegmentWork:
     """What one request asks for, done stage by stage."""
 
     def __init__(
@@ -60,7 +71,8 @@ class _Work:
         self.began = time.perf_counter()
         self.decoded = self.began
 
-    async def answer(self, body: bytes, content_type: str) -> Response:
+    async def answer(self, body: bytes, content_type: str) -> SegmentAnswer:
+        """The answer to an image file, or to a form of them; raises Refusal."""
         images = await self.service.decode(
             self.model, partial(self._decode, body, content_type), self.deadline
         )
@@ -94,7 +106,7 @@ class _Work:
             None if confidence is None else confidence[0],
         )
 
-    def _encode(self, segmented: Sequence[ImageAnswer]) -> Response:
+    def _encode(self, segmented: Sequence[ImageAnswer]) -> SegmentAnswer:
         bundle = self.model.graph.bundle
         times = {
             "decode_ms": round(1e3 * (self.decoded - self.began), 3),
@@ -105,14 +117,12 @@ class _Work:
             for one in segmented
             for kind in self.query.kinds
         ]
-        file: File = files[0][2] if len(files) == 1 else in_one_file(files)
-        timing = ", ".join(f"{name[:-3]};dur={ms}" for name, ms in times.items())
-        headers = {"Server-Timing": timing}
-        return Response(file.content, media_type=file.media_type, headers=headers)
+        return SegmentAnswer(files[0][2] if len(files) == 1 else in_one_file(files), times)
 
 
-def _model(service: Service, request: Request) -> Model:
-    name = request.query_params.get("model")
+def asked_model(service: Service, asked: QueryParams) -> Model:
+    """The segmentor that the address names, or the first; Refusal 404, or 400 for another graph."""
+    name = asked.get("model")
     if name is None:
         return service.segmentor
     model = service.model_of(name)
@@ -121,9 +131,8 @@ def _model(service: Service, request: Request) -> Model:
     return model
 
 
-def _query(request: Request) -> SegmentQuery:
-    """The address's parameters, checked before the body is read."""
-    asked = request.query_params
+def asked_query(asked: QueryParams) -> SegmentQuery:
+    """The address's parameters, checked before anything is read; Refusal 400."""
     if strange := asked.keys() - set(PARAMETERS):
         raise Refusal(
             400, f"unknown parameter {min(strange)[:40]!r}: there are {', '.join(PARAMETERS)}"

@@ -13,8 +13,9 @@ from roadshift import Failure, UserError
 from serve.http.app import Beside, build_app, no_other_face
 from serve.http.connection import connections_within
 from serve.http.envelope import Envelope
-from serve.http.host_check import HostCheck
+from serve.http.host_check import HostCheck, OriginCheck
 from serve.http.listening_socket import LOOPBACK
+from serve.http.stream.stream_connection import streams_within
 from serve.limits import Limits
 from serve.models.service import Service
 from serve.runtime.engine import Engine
@@ -48,16 +49,20 @@ class Server:
         self.service = Service(engines, drawings, limits)
         metrics = self.service.metrics
         app = build_app(self.service, beside=beside, on_failure=self._stop)
-        guarded = app
-        if bound.getsockname()[0] in LOOPBACK or hosts:
-            guarded = HostCheck(app, [*LOOPBACK, *hosts])
+        local = bound.getsockname()[0] in LOOPBACK or bool(hosts)
+        known = [*LOOPBACK, *hosts] if local else []
+        guarded = OriginCheck(app, known)
+        if local:
+            guarded = HostCheck(guarded, known)
         count = lambda route, status: metrics.requests.labels(route, str(status)).inc()  # noqa: E731
         self.uvicorn = _Uvicorn(
             self.service,
             uvicorn.Config(
                 Envelope(guarded, count),
                 http=connections_within(limits),
-                ws="none",
+                ws=streams_within(limits),
+                ws_max_size=limits.frame_bytes,
+                ws_per_message_deflate=False,  # images are compressed
                 log_config=None,
                 access_log=False,
                 server_header=False,

@@ -71,6 +71,12 @@ class Metrics:
             ["route", "status"],
             registry=self.registry,
         )
+        self.frames = Counter(
+            "roadshift_stream_frames",
+            "Frames of streams: answered, refused, or dropped (a newer one came, the client left)",
+            ["outcome"],
+            registry=self.registry,
+        )
         self.registry.register(_TritonNames(self._models))
 
     def of_model(self, name: str, version: str) -> ModelMetrics:

@@ -64,6 +64,8 @@ class Service:
         self.segmentors = [self.models[engine.name] for engine in engines]
         self.segmentor = self.segmentors[0]
         self.unready: str | None = "the golden frames have not been checked yet"
+        self.streams = 0
+        self.metrics.gauge("roadshift_streams", "Open streams", lambda: self.streams)
         self.metrics.gauge(
             "roadshift_body_bytes", "Bytes of bodies under way", lambda: self.bodies.used
         )
