@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,11 +17,8 @@ from roadshift import UserError, unknown
 from serve.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from export.bundle import Bundle
     from serve.http.app import Beside
-    from serve.runtime.engine import Engine
     from serve.runtime.graph import Graph
 
 Flat = Parameter(name="*")
@@ -143,6 +141,7 @@ def serve(
     port: int = 8000,
     grpc_port: int | None = None,
     allow_host: tuple[str, ...] = (),
+    model_control: Literal["none", "explicit"] = "none",
     trust: Annotated[Trust, Flat] = Trust(),
     device: Annotated[DeviceOptions, Flat] = DeviceOptions(),
     limits: Annotated[Limits, Flat] = Limits(),
@@ -163,6 +162,8 @@ def serve(
     allow_host
         A name (a Host header) that is answered to beside localhost, as a proxy may send; with it
         no other is, on any address.
+    model_control
+        explicit: clients may have the bundles loaded again from their folders, and unloaded.
     """
     from serve.http.app import no_other_face  # noqa: PLC0415
     from serve.http.envelope import log_to_stderr  # noqa: PLC0415
@@ -173,12 +174,20 @@ def serve(
         raise UserError("no bundle is named: roadshift serve BUNDLE, a folder of roadshift export")
     log_to_stderr()
     read = [read_bundle(bundle, trust) for bundle in bundles]
-    engines, drawings = _opened(read, device)
-    limits = limits.of(*read)
-    logging.info("a request has at most %d pixels (--pixels)", limits.pixels)
+    graphs = [graph for bundle in read for graph in _graphs_of(bundle, device)]
+    again = (partial(_opened, folder, trust, device) for folder in bundles)
+    openers = dict(zip((bundle.name for bundle in read), again, strict=True))
+    logging.info("a request has at most %d pixels (--pixels)", limits.of(*read).pixels)
     beside = no_other_face if grpc_port is None else _grpc_face(host, grpc_port)
     with listen(host, port) as bound:
-        server = Server(engines, bound, limits, drawings, hosts=allow_host, beside=beside)
+        server = Server(
+            graphs,
+            bound,
+            limits,
+            hosts=allow_host,
+            beside=beside,
+            openers=openers if model_control == "explicit" else None,
+        )
         address = f"[{host}]" if ":" in host else host
         names = ", ".join(bundle.name for bundle in read)
         at = f"http://{address}:{bound.getsockname()[1]}"
@@ -186,23 +195,23 @@ def serve(
         server.run()
 
 
-def _opened(
-    bundles: Sequence[Bundle], device: DeviceOptions
-) -> tuple[list[Engine], Sequence[Graph]]:
-    """The engine of each bundle, and what else of them draws; says how the labels come about."""
+def _graphs_of(bundle: Bundle, device: DeviceOptions) -> list[Graph]:
+    """The bundle's engine, and what else of it draws; says how the labels come about."""
     from serve.runtime.engine import Engine  # noqa: PLC0415
     from serve.runtime.image_graphs import image_graphs_of  # noqa: PLC0415
 
-    engines = [Engine(bundle, **asdict(device)) for bundle in bundles]
-    for one in engines:
-        how = (one.name, one.precision, one.route, one.why)
-        logging.info("%s: %s, labels by the %s route: %s", *how)
-    drawings = [
-        graph
-        for bundle in bundles
-        for graph in image_graphs_of(bundle, provider=device.provider, threads=device.threads)
+    engine = Engine(bundle, **asdict(device))
+    how = (engine.name, engine.precision, engine.route, engine.why)
+    logging.info("%s: %s, labels by the %s route: %s", *how)
+    return [
+        engine,
+        *image_graphs_of(bundle, provider=device.provider, threads=device.threads),
     ]
-    return engines, drawings
+
+
+def _opened(folder: Path, trust: Trust, device: DeviceOptions) -> list[Graph]:
+    """The graphs of the bundle that is in the folder now."""
+    return _graphs_of(read_bundle(folder, trust), device)
 
 
 def _grpc_face(host: str, port: int) -> Beside:

@@ -67,7 +67,7 @@ class Limits:
         """These limits, with the bundles' own where none was given: the largest of theirs."""
         if self.pixels is not None:
             return self
-        return replace(self, pixels=max(map(pixel_limit, bundles)))
+        return replace(self, pixels=max(map(pixel_limit, bundles), default=LEAST_PIXELS))
 
 
 def pixel_limit(bundle: Bundle) -> int:

@@ -16,9 +16,11 @@ from roadshift import Failure
 from serve.grpc.tensors import read_message, write_message
 from serve.limits import GONE, Refusal
 from serve.models.byte_budget import Share
-from serve.models.service import Model, Service
+from serve.models.catalogue import Model
+from serve.models.service import Service
 from serve.models.workers import deadline_of, now
 from serve.protocol import metadata
+from serve.protocol.metadata import UNLOADS_WITH, check_parameters
 
 log = logging.getLogger(__name__)
 Message: TypeAlias = Any  # the generated classes are made at import, unseen by type checkers
@@ -26,7 +28,9 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 messages: Any = service_pb2
 
 CODES = {
+    403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.NOT_FOUND,
+    409: grpc.StatusCode.FAILED_PRECONDITION,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     GONE: grpc.StatusCode.CANCELLED,
     503: grpc.StatusCode.UNAVAILABLE,
@@ -59,7 +63,7 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
 
     async def ModelMetadata(self, request: Message, context: Context) -> Message:
         async def told() -> Message:
-            facts = metadata.metadata(self._model(request.name, request.version).graph)
+            facts = metadata.metadata(self._model(request.name, request.version))
             return ParseDict(facts, messages.ModelMetadataResponse(), ignore_unknown_fields=True)
 
         return await _answered(context, told)
@@ -82,9 +86,28 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
         return await _answered(context, told)
 
     async def RepositoryIndex(self, request: Message, context: Context) -> Message:
-        specs = [model.spec for model in self._service.models.values()]
-        facts = {"models": metadata.index(specs, self._service.unready)}
+        service = self._service
+        found = metadata.index(service.catalogue, service.unready, ready=request.ready)
+        facts = {"models": found}
         return ParseDict(facts, messages.RepositoryIndexResponse())
+
+    async def RepositoryModelLoad(self, request: Message, context: Context) -> Message:
+        async def loaded() -> Message:
+            check_parameters(request.parameters, ())
+            self._service.require_ready()
+            await self._service.repository.load(request.model_name)
+            return messages.RepositoryModelLoadResponse()
+
+        return await _answered(context, loaded)
+
+    async def RepositoryModelUnload(self, request: Message, context: Context) -> Message:
+        async def unloaded() -> Message:
+            check_parameters(request.parameters, UNLOADS_WITH)
+            self._service.require_ready()
+            await self._service.repository.unload(request.model_name)
+            return messages.RepositoryModelUnloadResponse()
+
+        return await _answered(context, unloaded)
 
     async def ModelInfer(self, request: Message, context: Context) -> Message:
         return await _answered(context, partial(self._infer, request, context))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from serve.models.service import Model, Service
+from serve.models.catalogue import Model
+from serve.models.service import Service
 
 
 def addressed_model(service: Service, request: Request) -> Model:

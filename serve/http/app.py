@@ -25,6 +25,7 @@ from serve.http.connection import Complaints
 from serve.http.envelope import BROKEN
 from serve.http.infer import infer
 from serve.http.page import page
+from serve.http.repository.routes import index, load, unload
 from serve.http.segment import segment
 from serve.http.stream.stream import stream
 from serve.limits import Refusal
@@ -112,7 +113,9 @@ def _routes(service: Service) -> list[BaseRoute]:
         route("/v2", _server),
         route("/v2/health/live", _live),
         route("/v2/health/ready", _ready),
-        route("/v2/repository/index", _index, "POST"),
+        route("/v2/repository/index", index, "POST"),
+        route("/v2/repository/models/{model}/load", load, "POST"),
+        route("/v2/repository/models/{model}/unload", unload, "POST"),
         route("/v2/models/stats", _statistics),
         *about,
         WebSocketRoute("/stream", partial(stream, service)),
@@ -120,7 +123,9 @@ def _routes(service: Service) -> list[BaseRoute]:
 
 
 async def _page(service: Service, _: Request) -> Response:
-    return HTMLResponse(page([model.graph for model in service.models.values()]))
+    first = service.segmentor
+    others = [model.graph for model in service.models.values() if model is not first]
+    return HTMLResponse(page([first.graph, *others]))
 
 
 async def _server(_: Service, __: Request) -> Response:
@@ -143,7 +148,7 @@ async def _model_ready(service: Service, request: Request) -> Response:
 
 
 async def _metadata(service: Service, request: Request) -> Response:
-    return JSONResponse(metadata.metadata(addressed_model(service, request).graph))
+    return JSONResponse(metadata.metadata(addressed_model(service, request)))
 
 
 async def _config(service: Service, request: Request) -> Response:
@@ -159,11 +164,6 @@ async def _statistics(service: Service, request: Request) -> Response:
 async def _metrics(service: Service, _: Request) -> Response:
     text = await anyio.to_thread.run_sync(service.metrics.text)
     return Response(text, media_type="text/plain; version=0.0.4")
-
-
-async def _index(service: Service, _: Request) -> Response:
-    specs = [model.spec for model in service.models.values()]
-    return JSONResponse(metadata.index(specs, service.unready))
 
 
 async def _refused(_: Request, refusal: Exception) -> Response:

@@ -13,7 +13,8 @@ from serve.http.unless_gone import unless_gone
 from serve.limits import Refusal
 from serve.media.codec import deflate
 from serve.models.byte_budget import Share
-from serve.models.service import Model, Service
+from serve.models.catalogue import Model
+from serve.models.service import Service
 from serve.models.workers import deadline_of, now
 from serve.protocol.inference_protocol import InferRequest, encode_response, parse_request
 

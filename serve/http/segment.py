@@ -21,7 +21,8 @@ from serve.media.answers import KINDS, File, ImageAnswer, answer, in_one_file
 from serve.media.codec import decode
 from serve.media.image_header import read_header
 from serve.models.byte_budget import Share
-from serve.models.service import Model, Service
+from serve.models.catalogue import Model
+from serve.models.service import Service
 from serve.models.workers import deadline_of, now, until
 
 FORMATS = ("jpeg", "png")
@@ -126,7 +127,7 @@ def asked_model(service: Service, asked: QueryParams) -> Model:
     if name is None:
         return service.segmentor
     model = service.model_of(name)
-    if model not in service.segmentors:
+    if model not in service.catalogue.segmentors:
         raise Refusal(400, f"model {name!r} does not segment: see POST /v2/models/{name}/infer")
     return model
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import uvicorn
@@ -17,8 +17,8 @@ from serve.http.host_check import HostCheck, OriginCheck
 from serve.http.listening_socket import LOOPBACK
 from serve.http.stream.stream_connection import streams_within
 from serve.limits import Limits
+from serve.models.repository import Opener
 from serve.models.service import Service
-from serve.runtime.engine import Engine
 from serve.runtime.graph import Graph
 
 _BACKLOG = 128
@@ -30,23 +30,24 @@ class Server:
     """A uvicorn server for bundles' graphs, on a socket that is already bound.
 
     On a loopback address only `hosts`, and the loopback's own names, are answered to. `beside` is
-    another transport for the same models. Raises UserError when the process may open too few files.
+    another transport for the same models. `openers` are those of bundles that clients may load
+    again (see serve.models.repository). Raises UserError when the process may open too few files.
     """
 
     def __init__(
         self,
-        engines: Sequence[Engine],
+        graphs: Sequence[Graph],
         bound: socket.socket,
         limits: Limits,
-        drawings: Sequence[Graph] = (),
         *,
         hosts: Sequence[str] = (),
         beside: Beside = no_other_face,
+        openers: Mapping[str, Opener] | None = None,
     ) -> None:
         self.bound = bound
         self.failure: Exception | None = None
         limits = replace(limits, connections=_affordable(limits.connections))
-        self.service = Service(engines, drawings, limits)
+        self.service = Service(graphs, limits, openers)
         metrics = self.service.metrics
         app = build_app(self.service, beside=beside, on_failure=self._stop)
         local = bound.getsockname()[0] in LOOPBACK or bool(hosts)

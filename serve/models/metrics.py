@@ -80,7 +80,12 @@ class Metrics:
         self.registry.register(_TritonNames(self._models))
 
     def of_model(self, name: str, version: str) -> ModelMetrics:
-        """The figures of a model that is new to the server."""
+        """The figures of a model that is new to the server.
+
+        They stay when another version takes its place, and go with the one after that.
+        """
+        old = [model for model in self._models if model.name == name][:-1]
+        self._models[:] = [model for model in self._models if model not in old]
         made = ModelMetrics(name, version, self._seconds, self._batches)
         self._models.append(made)
         return made

@@ -16,9 +16,6 @@ class ModelSpec(NamedTuple):
     outputs: tuple[TensorSpec, ...]
 
 
-VERSION = "1"
-
-
-def model_spec(graph: Graph) -> ModelSpec:
-    """A graph as the protocol's model; there is one version."""
-    return ModelSpec(graph.name, VERSION, graph.inputs, graph.outputs)
+def model_spec(graph: Graph, version: str) -> ModelSpec:
+    """A graph as the protocol's model, of that version."""
+    return ModelSpec(graph.name, version, graph.inputs, graph.outputs)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -16,23 +15,14 @@ from roadshift import Failure, UserError
 from serve.limits import GONE, Limits, Refusal
 from serve.models.batcher import Batcher, Outputs, SharedDevice
 from serve.models.byte_budget import ByteBudget
-from serve.models.metrics import Metrics, ModelMetrics, RequestStage
-from serve.models.model_spec import ModelSpec, model_spec
+from serve.models.catalogue import Catalogue, Model
+from serve.models.metrics import Metrics, RequestStage
+from serve.models.model_spec import model_spec
+from serve.models.repository import Opener, Repository, golden_words
 from serve.models.workers import Workers, until
-from serve.runtime.engine import Engine
 from serve.runtime.graph import Graph
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Model:
-    """One graph as the server offers it, who waits for it, and what became of the requests."""
-
-    graph: Graph
-    spec: ModelSpec
-    metrics: ModelMetrics
-    line: Batcher
 
 
 class Service:
@@ -44,25 +34,20 @@ class Service:
     """
 
     def __init__(
-        self, engines: Sequence[Engine], drawings: Sequence[Graph], limits: Limits
+        self, graphs: Sequence[Graph], limits: Limits, openers: Mapping[str, Opener] | None = None
     ) -> None:
-        self.limits = limits = limits.of(*(engine.bundle for engine in engines))
+        """`openers` are those of bundles that clients may load again; see Repository."""
+        self._asked = limits
         self.metrics = Metrics()
         self.bodies = ByteBudget(limits.all_bodies_bytes)
         cores = os.cpu_count() or 1
         self._decoders = Workers("being decoded or waiting for it", cores, limits.waiting)
         self._encoders = Workers("being encoded", cores)
         self._device = SharedDevice()
-        self.models: dict[str, Model] = {}
-        for graph in (*engines, *drawings):
-            if graph.name in self.models:
-                raise UserError(
-                    f"two of the bundles are called {graph.name!r}: export one of them again with "
-                    "another --name"
-                )
-            self.models[graph.name] = self._model(graph)
-        self.segmentors = [self.models[engine.name] for engine in engines]
-        self.segmentor = self.segmentors[0]
+        self.catalogue = Catalogue(self._model)
+        self.repository = Repository(self.catalogue, openers or {})
+        for name in dict.fromkeys(graph.bundle.name for graph in graphs):
+            self.catalogue.put(name, [graph for graph in graphs if graph.bundle.name == name])
         self.unready: str | None = "the golden frames have not been checked yet"
         self.streams = 0
         self.metrics.gauge("roadshift_streams", "Open streams", lambda: self.streams)
@@ -70,8 +55,25 @@ class Service:
             "roadshift_body_bytes", "Bytes of bodies under way", lambda: self.bodies.used
         )
 
-    def _model(self, graph: Graph) -> Model:
-        spec = model_spec(graph)
+    @property
+    def limits(self) -> Limits:
+        """The bounds of a request, with those of the bundles that are loaded now."""
+        return self._asked.of(*(model.graph.bundle for model in self.catalogue.segmentors))
+
+    @property
+    def models(self) -> dict[str, Model]:
+        """All that is loaded, by name."""
+        return self.catalogue.models
+
+    @property
+    def segmentor(self) -> Model:
+        """The one that is asked where none is named; Refusal 503 when all are unloaded."""
+        for model in self.catalogue.segmentors:
+            return model
+        raise Refusal(503, "all models are unloaded")
+
+    def _model(self, graph: Graph, version: str) -> Model:
+        spec = model_spec(graph, version)
         metrics = self.metrics.of_model(spec.name, spec.version)
         line = Batcher(graph, self._device, self.limits, metrics)
         metrics.pending = lambda: line.taken
@@ -83,17 +85,8 @@ class Service:
             raise Refusal(503, f"not ready: {self.unready}")
 
     def model_of(self, name: str, version: str | None = None) -> Model:
-        """The model of that name; Refusal 404 for an unknown one, or for another version of it."""
-        if name not in self.models:
-            known = ", ".join(map(repr, self.models))
-            raise Refusal(404, f"unknown model {name[:80]!r}: this server has {known}")
-        model = self.models[name]
-        if version not in (None, model.spec.version):
-            raise Refusal(
-                404,
-                f"unknown version {version[:80]!r} of {name!r}: there is {model.spec.version!r}",
-            )
-        return model
+        """The model of that name; Refusal as Catalogue.model_of."""
+        return self.catalogue.model_of(name, version)
 
     @contextmanager
     def accounted(self, model: Model) -> Generator[None]:
@@ -103,6 +96,7 @@ class Service:
         """
         began = time.perf_counter_ns()
         tallies, failures = model.metrics.tallies, model.metrics.counts.failures
+        model.under_way += 1
         try:
             self.require_ready()
             model.line.require_room()
@@ -112,6 +106,8 @@ class Service:
             failures[reason] += 1
             (tallies.cancel if reason == "CANCELED" else tallies.fail).add(began)
             raise
+        finally:
+            model.under_way -= 1
         tallies.success.add(began)
 
     def check(self, model: Model, shape: tuple[int, ...]) -> None:
@@ -163,8 +159,7 @@ class Service:
 
     def check_golden(self) -> str:
         """Whether every graph reproduces the golden frames, in words; Failure when one does not."""
-        graphs = [model.graph for model in self.models.values()]
-        return "; ".join(graph.golden_text.format(graph.check_golden()) for graph in graphs)
+        return golden_words([model.graph for model in self.models.values()])
 
     def close(self) -> None:
         """Ends the threads that wait for work."""

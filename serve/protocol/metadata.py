@@ -8,19 +8,24 @@ from dataclasses import fields
 from typing import Any
 
 from roadshift import __version__
+from serve.models.catalogue import Catalogue, Model
 from serve.models.metrics import ModelMetrics
-from serve.models.model_spec import VERSION, ModelSpec
+from serve.protocol.json_checks import refuse, short
 from serve.runtime.engine import Engine
 from serve.runtime.graph import Graph, TensorSpec
+
+UNLOADS_WITH = ("unload_dependents",)
+"""What Triton's clients always say with an unload; a bundle's graphs go together anyway."""
 
 EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository", "statistics"]
 
 
-def metadata(graph: Graph) -> dict[str, Any]:
+def metadata(model: Model) -> dict[str, Any]:
     """The protocol's model metadata, and beside it what the model runs in."""
+    graph = model.graph
     return {
         "name": graph.name,
-        "versions": [VERSION],
+        "versions": [model.spec.version],
         "platform": "onnx_onnxv1",
         "inputs": [_tensor(spec) for spec in graph.inputs],
         "outputs": [_tensor(spec) for spec in graph.outputs],
@@ -49,10 +54,28 @@ def server() -> dict[str, Any]:
     return {"name": "roadshift", "version": __version__, "extensions": EXTENSIONS}
 
 
-def index(models: Iterable[ModelSpec], unready: str | None) -> list[dict[str, str]]:
-    """Triton's index of the repository; `unready` is why the models are not ready, or None."""
+def index(
+    catalogue: Catalogue, unready: str | None, *, ready: bool = False
+) -> list[dict[str, str]]:
+    """Triton's index of the repository; `unready` is why the models are not ready, or None.
+
+    With `ready` only what is.
+    """
     shared = {"state": "UNAVAILABLE" if unready else "READY", "reason": unready or ""}
-    return [{"name": model.name, "version": model.version, **shared} for model in models]
+    specs = [model.spec for model in catalogue.models.values()]
+    found = [{"name": spec.name, "version": spec.version, **shared} for spec in specs]
+    gone = {"state": "UNAVAILABLE", "reason": "unloaded"}
+    found += [{"name": name, "version": last, **gone} for name, last in catalogue.unloaded.items()]
+    return [entry for entry in found if not ready or entry["state"] == "READY"]
+
+
+def check_parameters(given: Iterable[str], known: Iterable[str]) -> None:
+    """Raises Refusal 400 for parameters of a load or an unload that this server does not take."""
+    if strange := sorted(set(given) - set(known)):
+        refuse(
+            f"parameter {short(strange[0])} is not taken: a model is loaded as it is in the folder "
+            "that the server was started with"
+        )
 
 
 def statistics(models: Iterable[ModelMetrics]) -> dict[str, Any]:

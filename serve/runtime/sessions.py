@@ -15,6 +15,7 @@ from export.bundle import Bundle
 from export.bundle.graphs import segmentor_file
 from roadshift import Failure
 from serve.runtime.binding import Binding
+from serve.runtime.kept_file import KeptFile
 from serve.runtime.onnx_runtime import Runtime
 from serve.runtime.rewrites.host_preprocessing import planes_of, without_front
 from serve.runtime.rewrites.int8_on_cpu import for_cpu
@@ -37,7 +38,8 @@ class Sessions:
         """`file` is the graph's name in the bundle."""
         self.runtime = runtime
         self.what = f"{file} of bundle {bundle.folder}"
-        self._path = bundle.path(file)
+        # Sessions are made when they are first needed, perhaps long after the bundle was checked.
+        self._file = KeptFile(bundle.path(file), bundle.files[file])
         self._fixed = bundle.size is not None
         self._for_cpu = runtime.provider == "cpu" and file == segmentor_file("int8")
         work = bundle.provenance.get("work_size") if self.runtime.provider == "cpu" else None
@@ -50,9 +52,10 @@ class Sessions:
         self._runners: dict[tuple[tuple[str, ...], bool], SessionRun] = {}
 
     def read(self) -> onnx.ModelProto:
-        """The graph as the bundle has it."""
+        """The graph as the bundle has it; Failure for a file that was changed since."""
+        content = self._file.read()
         try:
-            return onnx.load(self._path)
+            return onnx.load_from_string(content)
         except Exception as error:  # protobuf's errors and onnx's own
             raise Failure(
                 f"could not load {self.what} on {self.runtime.provider}: it is no ONNX graph "

@@ -33,6 +33,7 @@ from serve.http.listening_socket import listen
 from serve.http.server import Server
 from serve.limits import Limits
 from serve.media.codec import encode_png
+from serve.models.repository import Opener
 from serve.runtime.engine import Engine
 from serve.runtime.image_graphs import image_graphs_of
 
@@ -174,13 +175,14 @@ def running(
     ready: bool = True,
     engines: list[Engine] | None = None,
     beside: Beside = no_other_face,
+    openers: Mapping[str, Opener] | None = None,
 ) -> Iterator[Running]:
     engine = GatedEngine(bundle)
     if not ready:
         engine.gate.clear()
     with listen("127.0.0.1", 0) as bound:
-        drawings = image_graphs_of(bundle, threads=1)
-        server = Server(engines or [engine], bound, limits or Limits(), drawings, beside=beside)
+        graphs = [*(engines or [engine]), *image_graphs_of(bundle, threads=1)]
+        server = Server(graphs, bound, limits or Limits(), beside=beside, openers=openers)
         thread = threading.Thread(target=_run, args=(server,))
         thread.start()
         address = f"127.0.0.1:{bound.getsockname()[1]}"
@@ -247,6 +249,7 @@ class Kit:
     """conftest's functions, for tests that cannot import them by name."""
 
     running = staticmethod(running)
+    GatedEngine = GatedEngine
     make_bundle = staticmethod(make_bundle)
     true_labels = staticmethod(true_labels)
     random_image = staticmethod(random_image)

@@ -109,16 +109,17 @@ def test_only_this_machine_is_listened_to_by_default(exact, monkeypatch):
         asked.append((host, port))
         return listen("127.0.0.1", 0)
 
-    def record(engines, bound, limits, drawings, *, hosts, beside):
-        asked.append((*(engine.bundle.name for engine in engines), limits.waiting, hosts))
-        asked.append([drawing.spec.kind for drawing in drawings])
+    def record(graphs, bound, limits, *, hosts, beside, openers):
+        asked.append((graphs[0].bundle.name, limits.waiting, hosts, openers))
+        asked.append([graph.spec.kind for graph in graphs])
         raise Failure("enough")
 
     monkeypatch.setattr("serve.http.listening_socket.listen", elsewhere)
     monkeypatch.setattr("serve.http.server.Server", record)
     with pytest.raises(Failure, match="enough"):
         serve(exact.folder)
-    assert asked == [("127.0.0.1", 8000), ("tiny", 8, ()), ["reconstructor", "translator"]]
+    kinds = ["segmentor", "reconstructor", "translator"]
+    assert asked == [("127.0.0.1", 8000), ("tiny", 8, (), None), kinds]
 
 
 def test_no_torch_and_no_other_stage_is_imported():

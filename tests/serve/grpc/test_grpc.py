@@ -146,7 +146,7 @@ def test_wrong_requests(remote, kit):
     )
     small = np.zeros((1, 7, 7, 3), np.uint8)
     assert "from 8x8" in refused(lambda: remote.infer("tiny", given(small)), "INVALID_ARGUMENT")
-    refused(lambda: remote.load_model("tiny"), "UNIMPLEMENTED")
+    refused(lambda: remote.load_model("tiny"), "PERMISSION_DENIED")
 
 
 def test_limits(tiny, kit):

@@ -1,0 +1,1 @@
+"""The protocol's model repository: what is loaded, and loading it again."""
