@@ -7,9 +7,11 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import grpc
+from grpc_reflection.v1alpha import reflection
 from tritonclient.grpc import service_pb2_grpc
 
 from roadshift import UserError
+from serve.grpc.health import HEALTH, PROTOCOL, add_health
 from serve.grpc.servicer import Servicer
 from serve.models.service import Service
 
@@ -40,6 +42,11 @@ def grpc_on(
             ],
         )
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(Servicer(service), server)
+        add_health(service, server)
+        reflection.enable_server_reflection(
+            (PROTOCOL, HEALTH, reflection.SERVICE_NAME),
+            server,
+        )
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             bound = server.add_insecure_port(address)
@@ -53,6 +60,6 @@ def grpc_on(
         try:
             yield
         finally:
-            await server.stop(limits.grace_seconds)
+            await server.stop(service.grace_left)
 
     return face

@@ -99,7 +99,7 @@ class _Uvicorn(uvicorn.Server):
         self._service = service
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._service.unready = "the server stops"
+        self._service.stop()
         await super().shutdown(sockets)
 
 

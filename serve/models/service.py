@@ -29,7 +29,7 @@ class Service:
     """The graphs of one or more bundles as a server offers them; all share one device.
 
     Each has its own line before the device. Decoding and encoding happen beside it, in threads of
-    their own. `unready` says why the server is not ready, or is None. Raises UserError for two
+    their own. Raises UserError for two
     graphs of one name.
     """
 
@@ -48,7 +48,9 @@ class Service:
         self.repository = Repository(self.catalogue, openers or {})
         for name in dict.fromkeys(graph.bundle.name for graph in graphs):
             self.catalogue.put(name, [graph for graph in graphs if graph.bundle.name == name])
-        self.unready: str | None = "the golden frames have not been checked yet"
+        self._unready: str | None = "the golden frames have not been checked yet"
+        self._stopping: float | None = None
+        self.on_readiness: list[Callable[[], None]] = []
         self.streams = 0
         self.metrics.gauge("roadshift_streams", "Open streams", lambda: self.streams)
         self.metrics.gauge(
@@ -78,6 +80,29 @@ class Service:
         line = Batcher(graph, self._device, self.limits, metrics)
         metrics.pending = lambda: line.taken
         return Model(graph, spec, metrics, line)
+
+    @property
+    def unready(self) -> str | None:
+        """Why the server is not ready, or None; whom it concerns (`on_readiness`) is called when it
+        changes."""
+        return self._unready
+
+    @unready.setter
+    def unready(self, why: str | None) -> None:
+        self._unready = why
+        for told in self.on_readiness:
+            told()
+
+    def stop(self) -> None:
+        """From now on all are refused, and who is under way has `limits.grace_seconds` left."""
+        self._stopping = time.monotonic()
+        self.unready = "the server stops"
+
+    @property
+    def grace_left(self) -> float:
+        """Seconds that requests under way still have; all of them before `stop`."""
+        passed = 0.0 if self._stopping is None else time.monotonic() - self._stopping
+        return max(0.0, self._asked.grace_seconds - passed)
 
     def require_ready(self) -> None:
         """Raises Refusal 503."""

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
+from grpc.aio import _server as aio_server
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
@@ -216,9 +217,12 @@ def test_deadlines(tiny, kit, how):
 
 def test_a_cancelled_call_leaves_the_line(tiny, kit):
     with held(tiny, kit) as (client, remote, image):
-        call = remote.async_infer("tiny", image, Mock())
+        told = Mock()
+        call = remote.async_infer("tiny", image, told)
         kit.wait_until(lambda: client.taken == 2)
         call.cancel()
+        kit.wait_until(lambda: told.called)
+        assert told.call_args.kwargs["error"].status() == "StatusCode.CANCELLED"
         kit.wait_until(lambda: client.taken == 1)
         cancelled = client.server.service.segmentor.metrics.tallies.cancel
         kit.wait_until(lambda: cancelled.count == 1)
@@ -260,3 +264,38 @@ def test_a_taken_port_ends_the_server(tiny):
 def test_a_port_out_of_range(tiny):
     with pytest.raises(UserError, match=r"--grpc-port is 65536: wanted 0 .* to 65535"):
         serve(tiny.folder, port=0, grpc_port=65536)
+
+
+def test_both_protocols_have_one_grace_period(tiny, kit, monkeypatch):
+    """Not one after the other: what outlasts it is told so over both."""
+    graces, real = [], aio_server.Server.stop
+
+    def stop(server, grace):
+        graces.append(grace)
+        return real(server, grace)
+
+    monkeypatch.setattr(aio_server.Server, "stop", stop)
+    with held_twice(tiny, kit, grace_seconds=1) as (client, over_http, over_grpc):
+        client.server.uvicorn.should_exit = True
+        assert over_http.result().status_code == 503
+        refused(over_grpc.result, "UNAVAILABLE")
+    assert graces == [0]
+
+
+@contextmanager
+def held_twice(tiny, kit, **limits):
+    """A server with a request over each protocol, of which none gets on."""
+    with (
+        both(tiny, kit, Limits(**limits)) as (client, address),
+        ThreadPoolExecutor(2) as pool,
+        triton.InferenceServerClient(address) as remote,
+    ):
+        client.engine.gate.clear()
+        client.engine.entered.clear()
+        image = kit.random_image(1)[None]
+        over_http = pool.submit(client.post, kit.INFER, **kit.binary(image))
+        assert client.engine.entered.wait(5)
+        over_grpc = pool.submit(remote.infer, "tiny", given(image))
+        kit.wait_until(lambda: client.taken == 2)
+        yield client, over_http, over_grpc
+        client.engine.gate.set()
