@@ -91,10 +91,14 @@ COMMANDS = {
     "study": Command("adapt.cli.study:app", "Questions to trained runs.", "train"),
     "export": Command("export.cli.export:export", "A run as a verified bundle.", "train,cpu"),
     "engine": Command("export.cli.engine:engine", "Build a TensorRT engine on this device.", "gpu"),
-    "verify": Command("serve.cli:verify", "Check a bundle on this device.", "cpu"),
-    "label": Command("serve.cli:label", "Label a whole archive of frames, by all cores.", "cpu"),
-    "segment": Command("serve.cli:segment", "Segment an image, a folder or a video.", "cpu"),
-    "serve": Command("serve.cli:serve", "Serve a bundle over HTTP.", "cpu"),
+    "verify": Command("serve.cli.verify:verify", "Check a bundle on this device.", "cpu"),
+    "label": Command(
+        "serve.cli.label:label", "Label a whole archive of frames, by all cores.", "cpu"
+    ),
+    "segment": Command(
+        "serve.cli.segment:segment", "Segment an image, a folder or a video.", "cpu"
+    ),
+    "serve": Command("serve.cli.serve:serve", "Serve a bundle over HTTP.", "cpu"),
     "demo": Command("demo.cli:demo", "Show a bundle in the browser.", "demo,cpu"),
 }
 

@@ -34,7 +34,7 @@ from serve_overhead import drawn, trivial_bundle
 from serve.media.codec import encode_jpeg, encode_png
 
 HEAD = "POST /segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
-CODE = "import sys, pathlib, serve.cli as c; c.serve(pathlib.Path(sys.argv[1]), port=0)"
+CODE = "import sys, pathlib, serve.cli.serve as c; c.serve(pathlib.Path(sys.argv[1]), port=0)"
 SMALL = encode_png(np.zeros((8, 8), np.uint8))
 LIMIT = 60.0
 """Seconds after which a wait is called endless."""

@@ -45,6 +45,8 @@ class Limits:
     """How many seconds a client may leave an answer unread."""
     connections: int = 512
     """The most open connections; a new one then takes the place of the one that idles longest."""
+    address_connections: int = 128
+    """The most of them from one address; likewise."""
     streams: int = 16
     """The most streams (WebSockets) at a time; each holds up to three frames."""
     frame_bytes: int = 8 << 20

@@ -12,7 +12,9 @@ from tritonclient.grpc import service_pb2_grpc
 
 from roadshift import UserError
 from serve.grpc.health import HEALTH, PROTOCOL, add_health
+from serve.grpc.key_interceptor import KeyInterceptor
 from serve.grpc.servicer import Servicer
+from serve.models.api_keys import ApiKeys
 from serve.models.service import Service
 
 log = logging.getLogger(__name__)
@@ -21,9 +23,14 @@ _MESSAGE_EXTRA = 1 << 20
 
 
 def grpc_on(
-    host: str, port: int, told: Callable[[int], None] = lambda _: None
+    host: str,
+    port: int,
+    told: Callable[[int], None] = lambda _: None,
+    keys: ApiKeys | None = None,
 ) -> Callable[[Service], AbstractAsyncContextManager[None]]:
     """A gRPC server for a service, on `host`; `told` gets the port (0 takes a free one).
+
+    With `keys` a call without one of them is UNAUTHENTICATED.
 
     Raises UserError, once it is entered, when it cannot listen there.
     """
@@ -33,6 +40,7 @@ def grpc_on(
         limits = service.limits
         most = limits.body_bytes + _MESSAGE_EXTRA
         server = grpc.aio.server(
+            interceptors=[] if keys is None else [KeyInterceptor(keys)],
             maximum_concurrent_rpcs=limits.connections,
             options=[
                 ("grpc.max_receive_message_length", most),

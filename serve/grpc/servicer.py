@@ -125,7 +125,7 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
             deadline = min((each for each in (client, stated) if each is not None), default=None)
             values = asked.inputs[model.spec.inputs[0].name]
             wanted = [output.name for output in asked.outputs]
-            outputs = await service.run(model, values, wanted, deadline)
+            outputs = await service.run(model, values, wanted, deadline, first=asked.first)
             write = partial(write_message, model.spec, asked, outputs)
             return await service.encode(model, write, deadline)
 

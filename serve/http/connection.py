@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import h11
@@ -34,8 +35,15 @@ class Connection(H11Protocol):
         super().connection_made(transport)
         self._idle_since = self.loop.time()
         self._end_within(self.limits.header_seconds)
-        if len(self.connections) > self.limits.connections and not self._take_anothers_place():
-            self._refuse()
+        near = [other for other in self.connections if _address(other) == _address(self)]
+        for others, most in (
+            (near, self.limits.address_connections),
+            (self.connections, self.limits.connections),
+        ):
+            if len(others) > most:
+                if not self._take_anothers_place(others):
+                    self._refuse()
+                return
 
     def data_received(self, data: bytes) -> None:
         if self._is_refused_body:
@@ -94,9 +102,9 @@ class Connection(H11Protocol):
         if self._deadline is None:
             self._deadline = self.loop.call_later(seconds, self.transport.abort)
 
-    def _take_anothers_place(self) -> bool:
-        """Closes the connection that idles longest; False when all are at work."""
-        others = [c for c in self.connections if isinstance(c, Connection) and c is not self]
+    def _take_anothers_place(self, of: Iterable[Any]) -> bool:
+        """Closes the one of them that idles longest; False when all are at work."""
+        others = [c for c in of if isinstance(c, Connection) and c is not self]
         idle = [c for c in others if c.idle_since is not None and not c.transport.is_closing()]
         if not idle:
             return False
@@ -111,6 +119,11 @@ class Connection(H11Protocol):
         )
         self.transport.write(head.encode() + text)
         self.transport.close()
+
+
+def _address(connection: Any) -> str:
+    """Where its client is; a stream's counts too."""
+    return connection.client[0] if connection.client else ""
 
 
 def connections_within(limits: Limits) -> type[Connection]:

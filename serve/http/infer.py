@@ -42,7 +42,8 @@ async def _answer(
     asked = await service.decode(model, parse, None)
     deadline = deadline_of(arrived, asked.timeout)
     values = asked.inputs[model.spec.inputs[0].name]
-    outputs = await service.run(model, values, [each.name for each in asked.outputs], deadline)
+    wanted = [each.name for each in asked.outputs]
+    outputs = await service.run(model, values, wanted, deadline, first=asked.first)
 
     def encode() -> Response:
         answer, json_length = encode_response(

@@ -24,9 +24,10 @@ from serve.models.byte_budget import Share
 from serve.models.catalogue import Model
 from serve.models.service import Service
 from serve.models.workers import deadline_of, now, until
+from serve.protocol.inference_protocol import is_first
 
 FORMATS = ("jpeg", "png")
-PARAMETERS = ("as", "format", "model", "timeout")
+PARAMETERS = ("as", "format", "model", "priority", "timeout")
 
 
 class SegmentQuery(NamedTuple):
@@ -35,6 +36,7 @@ class SegmentQuery(NamedTuple):
     kinds: tuple[str, ...]
     format: str
     timeout: float | None
+    first: bool
 
 
 class SegmentAnswer(NamedTuple):
@@ -98,7 +100,9 @@ class SegmentWork:
     async def _segment(self, name: str, image: NDArray[np.uint8]) -> ImageAnswer:
         wanted = [] if self.query.kinds == ("confidence",) else ["labels"]
         wanted += ["confidence"] if "confidence" in self.query.kinds else []
-        found = await self.service.run(self.model, image[None], wanted, self.deadline)
+        found = await self.service.run(
+            self.model, image[None], wanted, self.deadline, first=self.query.first
+        )
         labels, confidence = found.get("labels"), found.get("confidence")
         return ImageAnswer(
             name,
@@ -148,7 +152,13 @@ def asked_query(asked: QueryParams) -> SegmentQuery:
             f"format={form[:40]!r} does not go with as={','.join(kinds)}: overlay is jpeg or png, "
             "labels and confidence are png",
         )
-    timeout = asked.get("timeout", "0")
-    if not (timeout.isascii() and timeout.isdecimal()) or len(timeout) > 18:
-        raise Refusal(400, "the timeout is not a whole number of microseconds")
-    return SegmentQuery(kinds, form, int(timeout) / 1e6 if int(timeout) else None)
+    timeout = _whole(asked, "timeout", "microseconds")
+    first = is_first(_whole(asked, "priority", "levels"))
+    return SegmentQuery(kinds, form, timeout / 1e6 if timeout else None, first)
+
+
+def _whole(asked: QueryParams, name: str, unit: str) -> int:
+    value = asked.get(name, "0")
+    if not (value.isascii() and value.isdecimal()) or len(value) > 18:
+        raise Refusal(400, f"the {name} is not a whole number of {unit}")
+    return int(value)

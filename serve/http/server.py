@@ -13,8 +13,7 @@ from roadshift import Failure, UserError
 from serve.http.app import Beside, build_app, no_other_face
 from serve.http.connection import connections_within
 from serve.http.envelope import Envelope
-from serve.http.host_check import HostCheck, OriginCheck
-from serve.http.listening_socket import LOOPBACK
+from serve.http.guard import OPEN, Guard
 from serve.http.stream.stream_connection import streams_within
 from serve.limits import Limits
 from serve.models.repository import Opener
@@ -29,7 +28,7 @@ _OTHER_FILES = 64
 class Server:
     """A uvicorn server for bundles' graphs, on a socket that is already bound.
 
-    On a loopback address only `hosts`, and the loopback's own names, are answered to. `beside` is
+    On a loopback address only the guard's and the loopback's own names are answered to. `beside` is
     another transport for the same models. `openers` are those of bundles that clients may load
     again (see serve.models.repository). Raises UserError when the process may open too few files.
     """
@@ -40,7 +39,7 @@ class Server:
         bound: socket.socket,
         limits: Limits,
         *,
-        hosts: Sequence[str] = (),
+        guard: Guard = OPEN,
         beside: Beside = no_other_face,
         openers: Mapping[str, Opener] | None = None,
     ) -> None:
@@ -50,11 +49,7 @@ class Server:
         self.service = Service(graphs, limits, openers)
         metrics = self.service.metrics
         app = build_app(self.service, beside=beside, on_failure=self._stop)
-        local = bound.getsockname()[0] in LOOPBACK or bool(hosts)
-        known = [*LOOPBACK, *hosts] if local else []
-        guarded = OriginCheck(app, known)
-        if local:
-            guarded = HostCheck(guarded, known)
+        guarded = guard.before(app, bound.getsockname()[0])
         count = lambda route, status: metrics.requests.labels(route, str(status)).inc()  # noqa: E731
         self.uvicorn = _Uvicorn(
             self.service,

@@ -34,6 +34,7 @@ class _Job:
     values: NDArray[np.uint8]
     wanted: tuple[str, ...]
     answer: asyncio.Future[Outputs]
+    first: bool
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     joined: float = field(default_factory=now)
     joined_ns: int = field(default_factory=time.perf_counter_ns)
@@ -73,16 +74,22 @@ class Batcher:
             )
 
     async def run(
-        self, values: NDArray[np.uint8], wanted: Sequence[str], deadline: float | None
+        self,
+        values: NDArray[np.uint8],
+        wanted: Sequence[str],
+        deadline: float | None,
+        *,
+        first: bool = False,
     ) -> Outputs:
         """The wanted outputs for images [n,h,w,...], when their turn has come.
 
-        Raises Refusal: 429 when the line is full, 504 when `deadline` (of `now`) comes first; and
-        what the graph raises.
+        `first` comes before all that are not, and behind those that are. Raises Refusal: 429 when
+        the line is full, 504 when `deadline` (of `now`) comes first; and what the graph raises.
         """
         self.require_room()
-        job = _Job(values, tuple(wanted), asyncio.get_running_loop().create_future())
+        job = _Job(values, tuple(wanted), asyncio.get_running_loop().create_future(), first)
         self._line.append(job)
+        self._line.sort(key=lambda each: not each.first)
         self._joined.set()
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work())

@@ -160,14 +160,17 @@ class Service:
         values: NDArray[np.uint8],
         wanted: Sequence[str],
         deadline: float | None,
+        *,
+        first: bool = False,
     ) -> Outputs:
-        """The wanted outputs for the input [n,h,w,...], when their turn has come.
+        """The wanted outputs for the input [n,h,w,...], when their turn has come: before all others
+        that wait and are not `first`, if it is.
 
         Raises Refusal: 400 and 413 as `check`, 429 when the model's line is full, 504 when
         `deadline` (of the event loop's time) comes first. Cancelling leaves the line.
         """
         self.check(model, values.shape)
-        return await model.line.run(values, wanted, deadline)
+        return await model.line.run(values, wanted, deadline, first=first)
 
     async def encode(self, model: Model, call: Callable[[], T], deadline: float | None) -> T:
         """`call()` in a thread for encoding, counted as the model's. Refusal 504."""

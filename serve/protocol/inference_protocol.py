@@ -42,6 +42,8 @@ class InferRequest(NamedTuple):
     outputs: tuple[RequestedOutput, ...]
     timeout: float | None
     """Seconds within which the model must have begun, or None."""
+    first: bool
+    """Whether it comes before others that wait."""
 
 
 def parse_request(
@@ -76,9 +78,9 @@ def read_request(document: dict[str, Any], tail: memoryview, model: ModelSpec) -
     if request_id is not None and not isinstance(request_id, str):
         refuse("the id is not a string")
     inputs = read_inputs(document, tail, model.inputs)
-    return InferRequest(
-        request_id, inputs, _outputs(document, parameters, model), _timeout(parameters)
-    )
+    outputs = _outputs(document, parameters, model)
+    first = is_first(parameters.get("priority", 0))
+    return InferRequest(request_id, inputs, outputs, _timeout(parameters), first)
 
 
 def encode_response(
@@ -120,6 +122,14 @@ def encode_response(
     return b"".join([head, *tails]), len(head) if tails else None
 
 
+def is_first(priority: Any) -> bool:
+    """Whether a request of that priority comes before others: 1 is first, 2 and 0 (none is said)
+    are not, as with Triton's `priority_levels: 2`. Refusal 400 for another."""
+    if not whole(priority) or priority not in (0, 1, 2):
+        refuse(f"the priority is {short(priority)}; wanted 1 (first) or 2, or 0 for 2")
+    return priority == 1
+
+
 def _raw_request(body: bytes, model: ModelSpec) -> InferRequest:
     """The raw mode: the whole body is the one input, of a shape that must be known."""
     spec = model.inputs[0]
@@ -131,7 +141,7 @@ def _raw_request(body: bytes, model: ModelSpec) -> InferRequest:
         )
     array = from_bytes(memoryview(body), spec.name, spec.datatype, shape)
     wanted = tuple(RequestedOutput(output.name, True) for output in model.outputs)
-    return InferRequest(None, {spec.name: array}, wanted, None)
+    return InferRequest(None, {spec.name: array}, wanted, None, False)
 
 
 def _outputs(

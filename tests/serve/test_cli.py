@@ -9,7 +9,9 @@ import httpx
 import pytest
 
 from roadshift import Failure, UserError
-from serve.cli import DeviceOptions, segment, serve
+from serve.cli.device_options import DeviceOptions
+from serve.cli.segment import segment
+from serve.cli.serve import serve
 from serve.http.listening_socket import listen
 from serve.media.codec import encode_png
 
@@ -52,7 +54,9 @@ def test_a_folder_that_is_no_bundle(tmp_path):
 
 
 def test_serve_answers_and_stops_at_sigterm(tiny):
-    code = "import sys, pathlib, serve.cli as cli; cli.serve(pathlib.Path(sys.argv[1]), port=0)"
+    code = (
+        "import sys, pathlib, serve.cli.serve as cli; cli.serve(pathlib.Path(sys.argv[1]), port=0)"
+    )
     with subprocess.Popen(
         [sys.executable, "-W", "error", "-c", code, str(tiny.folder)],
         cwd=ROOT,
@@ -109,8 +113,8 @@ def test_only_this_machine_is_listened_to_by_default(exact, monkeypatch):
         asked.append((host, port))
         return listen("127.0.0.1", 0)
 
-    def record(graphs, bound, limits, *, hosts, beside, openers):
-        asked.append((graphs[0].bundle.name, limits.waiting, hosts, openers))
+    def record(graphs, bound, limits, *, guard, beside, openers):
+        asked.append((graphs[0].bundle.name, limits.waiting, guard, openers))
         asked.append([graph.spec.kind for graph in graphs])
         raise Failure("enough")
 
@@ -119,13 +123,14 @@ def test_only_this_machine_is_listened_to_by_default(exact, monkeypatch):
     with pytest.raises(Failure, match="enough"):
         serve(exact.folder)
     kinds = ["segmentor", "reconstructor", "translator"]
-    assert asked == [("127.0.0.1", 8000), ("tiny", 8, (), None), kinds]
+    assert asked == [("127.0.0.1", 8000), ("tiny", 8, ((), None), None), kinds]
 
 
 def test_no_torch_and_no_other_stage_is_imported():
     code = """
 import sys
-import serve.cli, serve.http.app, serve.http.server, serve.media.segment_files
+import serve.cli.segment, serve.cli.serve, serve.cli.verify
+import serve.http.app, serve.http.server, serve.media.segment_files
 strange = [m for m in sys.modules if m.split(".")[0] in ("torch", "adapt", "jaxtyping")]
 strange += [m for m in sys.modules if m.startswith("export.") and m.split(".")[1] != "bundle"]
 import serve.device_check.verify, serve.runtime.tensorrt.plan

@@ -22,7 +22,7 @@ from serve.runtime.image_graphs import ImageGraph
 @pytest.fixture
 def ends(monkeypatch, capsys):
     """Runs `roadshift verify` with one thread; the exit code and what was said on each stream."""
-    command = Command("serve.cli:verify", "", "cpu")
+    command = Command("serve.cli.verify:verify", "", "cpu")
     monkeypatch.setitem(roadshift.COMMANDS, "verify", command)
 
     def run(bundle, *more):

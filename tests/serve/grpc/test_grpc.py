@@ -16,7 +16,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
 from roadshift import Failure, UserError
-from serve.cli import serve
+from serve.cli.serve import serve
 from serve.grpc.server import grpc_on
 from serve.limits import Limits
 

@@ -15,9 +15,9 @@ from serve.media.codec import encode_png
 HEAD = "POST /segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
 
 
-def dial(client):
+def dial(client, of="127.0.0.1"):
     host, port = client.address.split(":")
-    return socket.create_connection((host, int(port)), timeout=10)
+    return socket.create_connection((host, int(port)), timeout=10, source_address=(of, 0))
 
 
 def test_slow_bodies_hold_no_place(tiny, kit):
@@ -142,6 +142,32 @@ def test_when_all_are_at_work_a_new_connection_is_refused(tiny, kit):
         first.close()
         kit.wait_until(lambda: client.server.service.bodies.used == 1)
         kit.small(client)
+
+
+def test_one_address_leaves_room_for_others(tiny, kit):
+    """Its own idle connections make room for it; when all are at work, it gets no more."""
+    with (
+        kit.running(tiny, Limits(address_connections=3)) as client,
+        ExitStack() as stack,
+    ):
+        near = lambda: stack.enter_context(dial(client, "127.0.0.2"))  # noqa: E731
+        idle = [near() for _ in range(5)]
+        assert all(_ends(plug) for plug in idle[:2])
+        for i, plug in enumerate(idle[2:], 1):
+            plug.sendall(f"{HEAD}Content-Length: 1000\r\n\r\n\x89".encode("latin-1"))
+            kit.wait_until(lambda i=i: client.server.service.bodies.used == i)
+        assert _answer(near()).startswith(b"HTTP/1.1 503")
+        kit.small(client)
+
+
+def test_200_idle_connections(tiny, kit):
+    with kit.running(tiny) as client, ExitStack() as stack:
+        for _ in range(200):
+            stack.enter_context(dial(client))
+        for _ in range(3):
+            kit.small(client)
+        most = Limits().address_connections
+        assert len(client.server.uvicorn.server_state.connections) <= most
 
 
 def test_a_refused_body_is_not_read_for_ever(tiny, kit, monkeypatch):

@@ -39,8 +39,8 @@ def line_of(graph, **limits):
     return Batcher(graph, SharedDevice(), Limits(**limits), metrics), metrics
 
 
-def ask(line, values, wanted=("labels",), deadline=None):
-    return asyncio.create_task(line.run(values, list(wanted), deadline))
+def ask(line, values, wanted=("labels",), deadline=None, first=False):
+    return asyncio.create_task(line.run(values, list(wanted), deadline, first=first))
 
 
 async def joined(line, count):
@@ -160,3 +160,20 @@ def test_a_graph_of_one_image_gets_one():
 
     asyncio.run(run())
     assert graph.batches == [[1], [2], [3]]
+
+
+def test_who_is_first_comes_before_others_and_behind_those_who_are():
+    graph = Doubling()
+
+    async def run():
+        line, _ = line_of(graph)
+        asked = [ask(line, images(1))]
+        await joined(line, 1)
+        for i, first in enumerate((False, True, False, True), 2):
+            asked.append(ask(line, images(i), first=first))
+            await joined(line, i)
+        graph.gate.set()
+        await asyncio.gather(*asked)
+        assert graph.batches == [[1], [3], [5], [2], [4]]
+
+    asyncio.run(run())

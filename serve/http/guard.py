@@ -1,12 +1,38 @@
-"""Which names the server answers to: a page of another site must not reach it by one of its own."""
+"""Who gets in: by the server's names, with a key if one is set, from no page of another site."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from serve.http.listening_socket import LOOPBACK
+from serve.models.api_keys import REFUSAL, ApiKeys
+
+_OPEN_PATHS = ("/v2/health/live", "/v2/health/ready")
+"""What probes ask for, which have no key."""
+
+
+class Guard(NamedTuple):
+    """What stands before the routes: names beside the loopback's own, and keys, or None."""
+
+    hosts: Sequence[str] = ()
+    keys: ApiKeys | None = None
+
+    def before(self, app: ASGIApp, address: str) -> ASGIApp:
+        """The app, guarded as is right for a socket on that address."""
+        known = [*LOOPBACK, *self.hosts] if address in LOOPBACK or self.hosts else []
+        if self.keys is not None:
+            app = KeyCheck(app, self.keys)
+        app = OriginCheck(app, known)
+        return HostCheck(app, known) if known else app
+
+
+OPEN = Guard()
+"""No key, and no names but the loopback's own."""
 
 
 class HostCheck:
@@ -55,6 +81,21 @@ class OriginCheck:
             return
         error = f"Origin is {origin[:80]!r}, another site: see roadshift serve --allow-host"
         await JSONResponse({"error": error}, 403)(scope, receive, send)
+
+
+class KeyCheck:
+    """An ASGI app around another, which gets requests with one of the keys, and probes."""
+
+    def __init__(self, app: ASGIApp, keys: ApiKeys) -> None:
+        self._app, self._keys = app, keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asks = scope["type"] in ("http", "websocket") and scope["path"] not in _OPEN_PATHS
+        if not asks or self._keys.opens(Headers(scope=scope).get("authorization", "")):
+            await self._app(scope, receive, send)
+        else:
+            headers = {"WWW-Authenticate": "Bearer"}
+            await JSONResponse({"error": REFUSAL}, 401, headers)(scope, receive, send)
 
 
 def host_of(header: str) -> str:

@@ -1,0 +1,1 @@
+"""The commands of this stage: what a user types, checked and handed on."""

@@ -1,0 +1,68 @@
+"""The command `roadshift label`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from export.bundle import Trust, read_bundle
+from export.bundle.graphs import Precision
+
+Flat = Parameter(name="*")
+
+
+def label(
+    source: Path,
+    /,
+    *,
+    bundle: Path,
+    out: Path,
+    workers: int = 0,
+    shard: int = 64,
+    rank: bool = False,
+    precision: Precision = "fp32",
+    trust: Annotated[Trust, Flat] = Trust(),
+) -> None:
+    """Label every image below a folder, by all cores; stopped or killed, it goes on where it was.
+
+    Parameters
+    ----------
+    source
+        A folder of JPEG, PNG or WebP images, in folders of any depth.
+    bundle
+        A folder made by `roadshift export`.
+    out
+        The folder for labels/NAME.png, and frames.csv: of every frame its size, the mean
+        confidence, the share of unsure pixels and of each class, or why it was not read.
+    workers
+        Processes, each with one thread and the bundle in memory; 0: one a core.
+    shard
+        Frames that are done as one.
+    rank
+        frames.csv begins with the frames that the network is least sure of.
+    precision
+        Which of the bundle's segmentors.
+    """
+    from serve.archive.label import Archive  # noqa: PLC0415 - --help answers without loading these
+    from serve.archive.label import label as label_archive  # noqa: PLC0415
+    from serve.runtime.engine import Engine  # noqa: PLC0415
+
+    read = read_bundle(bundle, trust)
+    Engine(read, threads=1, precision=precision).check_golden()
+    archive = Archive(
+        bundle=read, source=source, out=out, precision=precision, workers=workers, shard=shard
+    )
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), transient=True) as bar:
+        task = bar.add_task("shards", total=None)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        found = label_archive(archive, rank=rank, progress=show)
+    print(f"{found.frames} frames labelled, see {found.table}")
+    for name, why in found.unread.items():
+        print(f"not read: {name}: {why}")
