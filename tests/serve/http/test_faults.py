@@ -25,9 +25,7 @@ def test_a_stop_under_load_loses_no_accepted_request(tiny, kit):
             seen = Counter()
             while True:
                 try:
-                    answer = httpx.post(
-                        url, content=data, headers={**kit.PNG, "Connection": "close"}
-                    )
+                    answer = httpx.post(url, content=data, headers=headers)
                 except (httpx.ConnectError, httpx.ReadError):  # nobody listens any more
                     return seen
                 seen[answer.status_code] += 1
