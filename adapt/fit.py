@@ -14,10 +14,10 @@ from lightning.fabric import Fabric
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 from torch.optim import Optimizer
+from torch.utils.data import Dataset
 
 from adapt import saved_state
 from adapt.data.drawing.batches import Batch, batches
-from adapt.data.drawing.draws import Draws
 from adapt.game import Losses
 from adapt.monitor import Monitor
 from adapt.optimizers import DECAYS
@@ -36,7 +36,9 @@ class Method(Protocol):
         ...
 
 
-def fit(method: Method, draws: Draws, run: Run, fabric: Fabric, monitor: Monitor | None) -> None:
+def fit(
+    method: Method, draws: Dataset[Batch], run: Run, fabric: Fabric, monitor: Monitor | None
+) -> None:
     """Train `method` up to `run.steps`, from its last checkpoint if there is one.
 
     Only one process has a monitor. Raises Failure when a loss is not finite, or when asked to stop

@@ -13,6 +13,7 @@ from adapt.run import Run
 DECAYS: dict[str, Callable[[int, int], float]] = {
     "polynomial": lambda step, steps: (1 - step / steps) ** 0.9,
     "linear": lambda step, steps: 1 - step / steps,
+    "to_a_hundredth": lambda step, steps: 0.01 ** (step / steps),
     "halved_ten_times": lambda step, steps: 0.5 ** (10 * step // steps),
     "tenth_every_50k": lambda step, _: 0.1 ** (step // 50_000),
 }

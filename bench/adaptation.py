@@ -24,6 +24,8 @@ from pathlib import Path
 from adaptation_rows import PAIRS, ROWS, Pair, Row
 from adaptation_table import POINTS, Found, Result, measured, table, write_measured
 
+from adapt.data.classes import trained_classes
+from adapt.data.datasets import labelled
 from adapt.saved_state import kept_steps
 
 HERE = Path(os.path.relpath(Path(__file__).parent))
@@ -105,11 +107,25 @@ def trained(pair: Pair, row: Row, out: Path, seed: int, steps: int, data: str) -
         *("--threads", "1", "--cache", "memory", "--out", str(out)),
         *row.options.split(),
     ]
+    if "{presence}" in row.options:
+        filled["presence"] = str(presence(pair, out.parent, data))
     roadshift(*(word.format(**filled) for word in command))
     scored_on = pair.target.val.format(**filled)
     for which in (*(str(step) for step in kept_steps(out)), "last"):
         score(out, which, scored_on)
     return result_of(out)
+
+
+def presence(pair: Pair, folder: Path, data: str) -> Path:
+    """Which classes the target's images show, by their labels: for weakly supervised rows."""
+    path = folder / "presence.json"
+    if not path.is_file():
+        target = pair.target.train.format(data=data, bench=str(HERE))
+        source = labelled(pair.source.train.format(data=data, bench=str(HERE)))
+        classes = trained_classes(pair.classes, source.classes, labelled(target).classes)
+        roadshift("data", "image_labels", target, "--out", str(path), "--classes",
+                  ",".join(classes))  # fmt: skip
+    return path
 
 
 def score(out: Path, which: str, scored_on: str) -> None:

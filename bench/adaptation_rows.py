@@ -78,6 +78,7 @@ SYMMETRIC = (
 REDRAWN = "--width 16"
 INTRA = "--width-d 16 --halvings-d 3"
 BESIDE = f"{INTRA} --w-source 1"
+PIVOT = f"--features-weights {WEIGHTS} --classifier-steps 2000"
 ROWS = {
     "source_only": Row("source_only"),
     "source_only + style": Row("source_only", STYLE),
@@ -117,6 +118,10 @@ ROWS = {
     "feature_to_image without auxiliary loss": Row("feature_to_image", f"{REDRAWN} --alpha 0"),
     "feature_to_image without patches": Row("feature_to_image", f"{REDRAWN} --no-patches"),
     "feature_to_image in feature space": Row("feature_to_image", f"{REDRAWN} --space feature"),
+    "pivot": Row("pivot", PIVOT),
+    "pivot no L_c": Row("pivot", f"{PIVOT} --w-c 0"),
+    "pivot no L_r": Row("pivot", f"{PIVOT} --w-r 0"),
+    "pivot WDA": Row("pivot", "--image-labels {presence}"),
     "symmetric": Row("symmetric", SYMMETRIC, share=0.375),
     "symmetric A": Row("symmetric", part="A", of="symmetric"),
     "symmetric B": Row("symmetric", part="B", of="symmetric"),

@@ -22,6 +22,9 @@ from adapt.methods.intra_domain.stages import train_intra_domain
 from adapt.methods.ldr.config import RECIPES
 from adapt.methods.ldr.config import Config as LDRConfig
 from adapt.methods.ldr.stages import train_ldr
+from adapt.methods.pivot.config import RECIPES as PIVOT_TABLES
+from adapt.methods.pivot.config import Config as PivotConfig
+from adapt.methods.pivot.stages import train_pivot
 from adapt.methods.self_training.self_training import Config as SelfTrainingConfig
 from adapt.methods.self_training.stages import RECIPES as PARTS
 from adapt.methods.self_training.stages import train_self_training
@@ -115,6 +118,14 @@ def intra_domain(
     trained = _train(train_one, run, config, rows, INTRA_TABLES)
     if trained and (parted := separation_table(run.out)):
         show(parted)
+
+
+@app.command(name="pivot")
+def pivot(
+    run: Flat[Run], config: Flat[PivotConfig] = PivotConfig(), rows: Flat[Rows] = Rows()
+) -> None:
+    """Learn pixels of the target from how much of each class its images hold (PIT, 2020)."""
+    _train(train_pivot, run, config, rows, PIVOT_TABLES)
 
 
 @app.command(name="symmetric")

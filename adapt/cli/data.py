@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from adapt.data.classes import trained_classes
 from adapt.data.datasets import (
     has_labels,
     labelled,
@@ -20,6 +21,8 @@ from adapt.data.datasets import (
     other_classes,
     unlabelled,
 )
+from adapt.data.image_labels import true_image_labels, write_image_labels
+from adapt.data.reading.class_map import read_class_map
 from adapt.data.reading.parse import parse
 from adapt.data.scan import scan as scan_all
 from adapt.data.scan_report import ScanReport, cache_path, write_report
@@ -77,6 +80,39 @@ def show(
     with replacing(out) as temporary:
         Image.fromarray(picture).save(temporary, "PNG")
     print(f"wrote {out}" + ("" if pairs else " (no labels that can be read were found)"))
+
+
+@app.command(name="image_labels")
+def image_labels(
+    spec: str,
+    *,
+    out: Path,
+    kind: Literal["presence", "shares"] = "presence",
+    classes: str = "",
+    map: str = "",
+) -> None:
+    """Write image-level labels for `adapt pivot --image-labels`, from the label maps of a set.
+
+    Nothing else makes such a file: whoever trains with it on a target has used its labels.
+
+    Parameters
+    ----------
+    spec
+        labelled images, e.g. cityscapes:PATH#train
+    out
+        the JSON file to write
+    kind
+        which classes an image shows (1 or 0), or how much of it each one is
+    classes
+        as for adapt: a named set or a list; "" for the set's own
+    map
+        as for adapt: a JSON file that makes several classes one
+    """
+    class_map = read_class_map(Path(map)) if map else {}
+    data = labelled(spec).mapped(class_map)
+    data = data.with_classes(trained_classes(classes, data.classes, None))
+    write_image_labels(out, kind, data.classes, true_image_labels(data, kind))
+    print(f"wrote {out}: {kind} of {len(data.classes)} classes in {len(data)} images")
 
 
 def _show_report(report: ScanReport) -> None:

@@ -16,6 +16,7 @@ from adapt.data.datasets import unlabelled
 from adapt.evaluation.evaluate import Views
 from adapt.evaluation.label_free import BETTER, label_free, ranking
 from adapt.evaluation.score import score
+from adapt.methods.pivot.quality import quality
 from adapt.saved_state import kept_steps
 from roadshift import UserError, replacing
 
@@ -62,6 +63,31 @@ def signals(
     if json:
         with replacing(json) as temporary:
             temporary.write_text(json_module.dumps({"rows": rows, "ranks": ranks}, indent=1))
+
+
+@app.command(name="image_labels")
+def image_labels(run: Path, *, data: str, json: Path | None = None) -> None:
+    """How good the image-level labels of a run of pivot are, on labelled images.
+
+    Parameters
+    ----------
+    run
+        a run folder of `adapt pivot`, trained with its own classifier
+    data
+        labelled images, e.g. cityscapes:PATH#val
+    json
+        also write the numbers to this file
+    """
+    found = quality(run, data)
+    title = f"image-level labels of {run} on {data}: {found.images} images"
+    table = Table("", "KL to the truth, nats", "mean absolute error", title=title)
+    for name, off in (("classifier", found.classifier), ("source's mean", found.source_mean)):
+        table.add_row(name, f"{off.kl:.3f}", f"{off.mae:.4f}")
+    Console().print(table)
+    if json:
+        plain = {k: v._asdict() if k != "images" else v for k, v in found._asdict().items()}
+        with replacing(json) as temporary:
+            temporary.write_text(json_module.dumps(plain, indent=1))
 
 
 def _ranks(rows: list[dict[str, Any]]) -> dict[str, Mapping[str, float]]:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
+from adapt.networks.upsampling import full_size
 from roadshift import UserError
 
 
@@ -127,6 +128,12 @@ class Segmentor(nn.Module, ABC):
             raise UserError(_misfit(type(self).__name__, given, wanted, missing))
         self.backbone.load_state_dict({name: given[name] for name in fitting}, strict=False)
         return len(fitting)
+
+    def enlarged(
+        self, z: Float[Tensor, "n k hs ws"], size: tuple[int, int]
+    ) -> Float[Tensor, "n k h w"]:
+        """A map that lies as `Segmented.features` do, bilinearly at the image's size."""
+        return full_size(z, size, self.align_corners)
 
     def translate(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """The weights file's names and shapes -> the names and shapes of `self.backbone`."""

@@ -72,10 +72,11 @@ def read_recipe(name: str, recipes: Path, config: type[Any]) -> AblationTable:
             f"{path} is no recipe ({error!r}): wanted a title, and rows with the settings they "
             f"change, as in {sorted(recipes.glob('*.toml'))[0]}"
         ) from error
-    for row, changes in recipe.rows.items():
-        for key, value in changes.items():
-            _must_fit(f"{path}, row {row!r}", config, key, value)
-    return recipe
+    rows = {
+        row: {k: _fitting(f"{path}, row {row!r}", config, k, v) for k, v in changes.items()}
+        for row, changes in recipe.rows.items()
+    }
+    return AblationTable(recipe.title, rows)
 
 
 def run_ablation(
@@ -114,7 +115,8 @@ def table(recipe: AblationTable, rows: list[AblationRow]) -> Table:
     return result
 
 
-def _must_fit(where: str, config: type[Any], key: str, value: Any) -> None:
+def _fitting(where: str, config: type[Any], key: str, value: Any) -> Any:
+    """The value as the setting wants it: a list becomes a tuple."""
     hints = get_type_hints(config)
     if key not in hints:
         raise UserError(f"{where}: {unknown('setting', key, hints)}")
@@ -122,9 +124,15 @@ def _must_fit(where: str, config: type[Any], key: str, value: Any) -> None:
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
             raise UserError(f"{where}: {unknown(key, str(value), get_args(hint))}")
-        return
-    right = (int, float) if hint is float else (hint,)
-    if type(value) not in right:
+        return value
+    if get_origin(hint) is tuple and isinstance(value, list):
+        inner, found = get_args(hint)[0], tuple(value)
+    else:
+        inner, found = hint, value
+    right = (int, float) if inner is float else (inner,)
+    each = found if isinstance(found, tuple) else (found,)
+    if any(type(v) not in right for v in each):
         raise UserError(
             f"{where}: {key} is {value!r}, wanted a value like {getattr(config, key)!r}"
         )
+    return found

@@ -18,10 +18,11 @@ from typing import Any
 
 import torch
 from lightning.fabric import Fabric
+from torch.utils.data import Dataset
 
 from adapt import saved_state
 from adapt.checkpoint import RunInfo
-from adapt.data.drawing.draws import Draws
+from adapt.data.drawing.batches import Batch
 from adapt.fit import Method, fit
 from adapt.monitor import Monitor
 from adapt.pictures.overlay import Picture
@@ -49,7 +50,7 @@ class Training:
     needs: tuple[str, ...] = ()
     shared: bool = False
     make: Callable[[], Any]
-    draws: Callable[[], Draws]
+    draws: Callable[[], Dataset[Batch]]
     begin: Callable[[Any], object] = lambda _: None
     picture: Callable[[Any], Picture]
     select: Callable[[Any], float] | None = None

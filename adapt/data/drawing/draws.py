@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -44,7 +44,7 @@ class SourceDraws:
 
     def draw(self, k: int, seed: int) -> dict[str, Tensor]:
         """x_s and y_s of draw k."""
-        i = self.rare.draw() if self.rare else _shuffled(len(self.images), seed, k)
+        i = self.rare.draw() if self.rare else shuffled(len(self.images), seed, k)
         restyle = partial(self.style, i=i) if self.style else None
         x, y = self.augment(self.image(i), self.label(i), restyle=restyle)
         return {"x_s": _seen(x), "y_s": torch.from_numpy(y)}
@@ -59,10 +59,11 @@ class TargetDraws:
     augment: Augment
     strong: bool
     """crops come twice: in their own colours, and changed"""
+    image_labels: Float[Tensor, "n c"] | None = None
 
     def draw(self, k: int, seed: int) -> dict[str, Tensor]:
-        """x_t and y_t of draw k, and where they are there w_t and x_t_strong."""
-        j = _shuffled(len(self.images), seed + 1, k)
+        """x_t and y_t of draw k, and where they are there w_t, x_t_strong and v_t."""
+        j = shuffled(len(self.images), seed + 1, k)
         maps = list(self.images.maps(j)) if isinstance(self.images, PseudoLabelled) else []
         x, *drawn = self.augment(self.image(j), *maps, strong=self.strong)
         found = {"x_t": _seen(x), "y_t": torch.full(x.shape[:2], IGNORE, dtype=torch.uint8)}
@@ -70,6 +71,8 @@ class TargetDraws:
         found |= {name: torch.from_numpy(m) for name, m in zip(names, drawn, strict=False)}
         if self.strong:
             found["x_t_strong"] = _seen(drawn[-1])
+        if self.image_labels is not None:
+            found["v_t"] = self.image_labels[j]
         return found
 
 
@@ -101,12 +104,14 @@ def make_draws(
     *,
     cities: Collection[str] = CITIES,
     strong: bool = False,
+    image_labels: Float[Tensor, "n c"] | None = None,
 ) -> Draws:
     """The draws of a run: sizes and augmentation as its settings say; None: a city not drawn.
 
     A side that is not among `cities` is not drawn either, but still has a say in the crop's size
     and, the target, in the source's style. `strong` adds a changed copy of every target crop: weak
-    for a teacher, strong for a student. Raises UserError for a style without target images.
+    for a teacher, strong for a student. `image_labels` are drawn with the target's images, which
+    are then whole, at the size of the first. Raises UserError for a style without target images.
     """
     source_size, size = parse_size(run.source_size, "source-size"), parse_size(run.size, "size")
     crop = crop_of(run, source, target)
@@ -137,7 +142,13 @@ def make_draws(
         )
     seen: TargetDraws | None = None
     if target and image_t and "target" in cities:
-        seen = TargetDraws(images=target, image=image_t, augment=augment_t, strong=strong)
+        seen = TargetDraws(
+            images=target,
+            image=image_t,
+            augment=augment_t if image_labels is None else _whole(augment_t, image_t),
+            strong=strong,
+            image_labels=image_labels,
+        )
     return Draws(drawn, seen, crop, run.seed)
 
 
@@ -152,6 +163,11 @@ def crop_of(run: Run, source: LabelledImages | None, target: Target | None) -> t
         if images is not None
     ]
     return min(s[0] for s in sizes), min(s[1] for s in sizes)
+
+
+def _whole(augment: Augment, images: Read) -> Augment:
+    """All of an image at a time."""
+    return replace(augment, crop=augment.size or _shape(images(0)), scale=(1.0, 1.0))
 
 
 def _style(
@@ -177,7 +193,7 @@ def _seen(x: Picture) -> UInt8[Tensor, "3 h w"]:
     return torch.from_numpy(x).permute(2, 0, 1)
 
 
-def _shuffled(n: int, seed: int, k: int) -> int:
+def shuffled(n: int, seed: int, k: int) -> int:
     """Position k of an endless sequence of permutations of 0..n-1."""
     epoch, at = divmod(k, n)
     return int(_permutation(n, seed, epoch)[at])

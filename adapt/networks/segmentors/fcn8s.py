@@ -13,6 +13,7 @@ from torchvision.models import VGG16_Weights
 from torchvision.models.vgg import cfgs, make_layers
 
 from adapt.networks.segmentor import Normalise, Recipe, Segmented, Segmentor
+from adapt.networks.upsampling import full_size
 
 POOL3, POOL4 = 17, 24  # where the slices of torchvision's `features` end
 
@@ -91,6 +92,13 @@ class FCN8sVGG16(Segmentor):
         logits = _crop(self.eight_times(deep), 31, x)
         # Cell j of pool4 lies around pixel 16 j - 91.5: the sixth is the first on the image.
         return Segmented(logits, _crop(score4, 6, x[..., ::16, ::16]), fc7)
+
+    def enlarged(
+        self, z: Float[Tensor, "n k hs ws"], size: tuple[int, int]
+    ) -> Float[Tensor, "n k h w"]:
+        """Cell j of fc7 lies around pixel 32 j + 12.5, three pixels before its even share."""
+        whole = full_size(z, (32 * z.shape[2], 32 * z.shape[3]), align_corners=False)
+        return whole[..., 3 : 3 + size[0], 3 : 3 + size[1]]
 
     def translate(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """fc6 and fc7 of ImageNet's classifier become a 7x7 and a 1x1 convolution."""

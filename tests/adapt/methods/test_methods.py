@@ -11,11 +11,14 @@ from tiny_batch import tiny_batch, tiny_run
 from torch import nn
 
 from adapt import saved_state
+from adapt.data.image_labels import class_shares
 from adapt.methods import output_adversary, source_only
 from adapt.methods.distillation import distillation as distill
 from adapt.methods.feature_to_image import feature_to_image
 from adapt.methods.intra_domain import intra_domain
 from adapt.methods.ldr import joint, reconstruction, translation
+from adapt.methods.pivot import image_classifier as classifying
+from adapt.methods.pivot import pivot
 from adapt.methods.self_training import self_training
 from adapt.methods.symmetric import star_translation, symmetric
 from adapt.networks import build
@@ -73,6 +76,22 @@ def intra(adversary: Any, **more: Any) -> Callable[[Run], Any]:
     return make
 
 
+def told(run: Run) -> Any:
+    """With the tiny city's own shares as the target's image-level labels."""
+    method = pivot.Pivot(pivot.Config(), run, 4)
+    step = method.step
+    method.step = lambda b: step(b._replace(v_t=class_shares(b.y_s, 4)))  # type: ignore[method-assign]
+    return method
+
+
+def image_classifier(run: Run) -> Any:
+    """With features that say which of the four images it is, and a class for each."""
+    method = classifying.ImageClassifier(4, 4, lr=0.5)
+    step, each = method.step, torch.eye(4)
+    method.step = lambda b: step(b._replace(x_s=each, v_s=each))  # type: ignore[method-assign]
+    return method
+
+
 GAMES: dict[str, Game] = {
     "source_only": Game(
         lambda run: source_only.SourceOnly(source_only.Config(), run, 4), falls="G"
@@ -109,6 +128,8 @@ GAMES: dict[str, Game] = {
     "feature_to_image in feature space": Game(
         lambda run: feature_to_image.FeatureAdversary(DRAWN_FROM_FEATURES, run, 4), falls="F"
     ),
+    "pivot": Game(told, falls="G"),
+    "pivot's classifier": Game(image_classifier, falls="P"),
     "symmetric's translation": Game(
         lambda _: star_translation.StarTranslation(
             star_translation.Config(**SMALL, translate_lr=2e-3)

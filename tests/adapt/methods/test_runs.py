@@ -33,6 +33,7 @@ METHODS = {
     "self_training": ["--no-mix", "--ema", "0.5"],
     "intra_domain": ["--width-d", "8", "--rounds", "1", "--lr-d", "1e-9"],
     "feature_to_image": ["--width", "4", "--dropout", "0", "--lr-images", "1e-9"],
+    "pivot": "--features-weights none --classifier-steps 2 --classifier-batch 4".split(),
     "symmetric": [*SYMMETRIC, "--rounds", "1"],
 }
 
