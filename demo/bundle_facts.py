@@ -17,6 +17,21 @@ ROUTES = {
 }
 
 
+def data_name(spec: str) -> str:
+    """What to call the data of a spec (KIND:PATH#SPLIT) before strangers: no folder of a machine.
+
+    The last part of the path that says something, with the kind where there is no path.
+    """
+    place = spec.partition("#")[0]
+    kind, found, path = place.partition(":")
+    parts = [
+        part for part in re.split(r"[/\\]", path if found else kind) if part not in ("", ".", "..")
+    ]
+    if not parts:
+        return place
+    return parts[-1] if len(parts) > 1 or kind == "folder" else place
+
+
 def bundle_facts(bundle: Bundle) -> str:
     """All facts of the bundle's manifest, each group of them under its own heading."""
     graph = {

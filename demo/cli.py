@@ -48,7 +48,7 @@ def demo(
         os.environ.update(
             GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=scratch, ORT_DISABLE_TELEMETRY="1"
         )
-        from demo.page.app import build  # noqa: PLC0415 - after the settings above
+        from demo.page.api import Api, ShownModel  # noqa: PLC0415 - after the settings above
         from demo.page.serve_page import serve_page  # noqa: PLC0415 - as above
 
         engine = Engine(opened, precision=precision)
@@ -56,12 +56,12 @@ def demo(
         for graph in (engine, reconstructor):
             if graph is not None:
                 print(f"{graph.golden_text.format(graph.check_golden())}.")
-        page = build(opened, engine, reconstructor)
+        api = Api([ShownModel(engine, opened.name)])
         address = f"[{host}]" if ":" in host else host
         print(f"Demo on http://{address}:{listener.getsockname()[1]}/ (Ctrl-C ends it)", flush=True)
         if host not in LOOPBACK:
             print("Everyone who reaches this address can use the page: it has no login.")
-        serve_page(page, listener)
+        serve_page(api, listener)
 
 
 def _scratch() -> tempfile.TemporaryDirectory[str]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import html
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 
 from roadshift import hxw
 from serve.media.paint import Colour
 
 # Colours and spacing of the pieces below; the page around them sets --rs-line and --rs-faint.
 CSS = """
-.rs-table { border-collapse: collapse; width: 100%; font-size: 14px; line-height: 1.35;
+.rs-table { border-collapse: collapse; width: 100%; line-height: 1.35;
   margin: 0 !important; }
 .rs-table, .rs-table tr { border: 0 !important; background: none !important; }
 .rs-table th, .rs-table td { padding: 5px 8px; text-align: left; vertical-align: middle;
@@ -20,8 +20,6 @@ CSS = """
   border-bottom: 1px solid var(--rs-line) !important; }
 .rs-table th { font-weight: 600; }
 .rs-table .rs-number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.rs-legend td:first-child { white-space: nowrap; }
-.rs-absent { opacity: 0.45; }
 .rs-swatch { display: inline-block; width: 14px; height: 14px; border-radius: 4px;
   margin-right: 9px; vertical-align: -2px; box-shadow: inset 0 0 0 1px rgba(128, 128, 128, 0.55); }
 .rs-track { background: var(--rs-faint); border-radius: 4px; height: 10px; min-width: 60px;
@@ -68,22 +66,3 @@ def facts_table(rows: Iterable[tuple[str, object]]) -> str:
 def size_text(size: tuple[int, int] | None) -> str:
     """(height, width) as HxW, and None as "any"."""
     return "any" if size is None else hxw(size)
-
-
-def legend(shares: Mapping[str, float], palette: Sequence[Colour]) -> str:
-    """Class colours with the share of the pixels (0..1) each class has, the largest first.
-
-    `shares` has every class once, in the order of `palette`. The largest share fills its bar.
-    """
-    largest = max(shares.values()) or 1.0
-    rows: list[str] = []
-    coloured = zip(shares.items(), palette, strict=True)
-    for (name, share), colour in sorted(coloured, key=lambda row: -row[0][1]):
-        style = f"width:{100 * share / largest:.2f}%;background:{hexadecimal(colour)}"
-        percent = "<0.1" if 0 < share < 0.0005 else f"{100 * share:.1f}"
-        rows.append(
-            f"<tr{'' if share else ' class=rs-absent'}><td>{swatch(colour)}{text(name)}</td>"
-            f'<td style="width:50%"><div class="rs-track"><div class="rs-bar" style="{style}">'
-            f'</div></div></td><td class="rs-number">{text(percent)} %</td></tr>'
-        )
-    return f'<table class="rs-table rs-legend">{"".join(rows)}</table>'

@@ -13,9 +13,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from demo.page.segmentation import Pixels, SegmentedImage, resized, viridis
+from demo.page.segmentation import Pixels, Size, resized
 from export.bundle import Bundle
-from serve.media.paint import colourise
 from serve.runtime.image_graphs import ImageGraph
 
 # The network works at full size, and a browser shows a quarter of the page's width.
@@ -25,26 +24,23 @@ TOP = 96
 
 
 class Rebuilt(NamedTuple):
-    """Four RGB pictures [h,w,3] of one size."""
+    """What is drawn, RGB [h,w,3], and its disagreement with the input [h,w]; 255 is TOP."""
 
-    image: Pixels
-    classes: Pixels
     drawing: Pixels
     difference: Pixels
 
 
-def rebuild(reconstructor: ImageGraph, bundle: Bundle, shown: SegmentedImage) -> Rebuilt:
-    """The input, its class colours, what is drawn of them, and where the drawing disagrees.
+def rebuild(reconstructor: ImageGraph, image: Pixels, labels: Pixels) -> Rebuilt:
+    """What is drawn of labels [h,w], and where it disagrees with the RGB image [h,w,3].
 
     At most MAX_SIDE on a side, unless the bundle has one size. Raises Failure as the engine does.
     """
-    size = _size(bundle, shown)
-    image = resized(shown.image, size, cv2.INTER_AREA)
-    labels = resized(shown.labels, size, cv2.INTER_NEAREST)
+    size = _size(reconstructor.bundle, (labels.shape[0], labels.shape[1]))
+    image = resized(image, size, cv2.INTER_AREA)
+    labels = resized(labels, size, cv2.INTER_NEAREST)
     drawing = reconstructor.draw(labels[None])[0]
     scaled = disagreement(image, drawing).astype(np.float32) * (255 / TOP)
-    heat = viridis(scaled.clip(0, 255).round().astype(np.uint8))
-    return Rebuilt(image, colourise(labels, bundle.palette), drawing, heat)
+    return Rebuilt(drawing, scaled.clip(0, 255).round().astype(np.uint8))
 
 
 def disagreement(image: Pixels, drawing: Pixels) -> Pixels:
@@ -67,11 +63,11 @@ def matched(drawing: Pixels, image: Pixels) -> np.ndarray[tuple[int, ...], np.dt
     return moved.clip(0, 255).astype(np.float32)
 
 
-def _size(bundle: Bundle, shown: SegmentedImage) -> tuple[int, int]:
+def _size(bundle: Bundle, found: Size) -> Size:
     """(height, width) at which is drawn: the reconstructor takes it."""
-    height, width = shown.labels.shape
+    height, width = found
     if bundle.size is not None:
-        return height, width
+        return bundle.size
     scale = min(1.0, MAX_SIDE / max(height, width))
     least_height, least_width = bundle.min_size
     return max(least_height, round(height * scale)), max(least_width, round(width * scale))

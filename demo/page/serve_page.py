@@ -9,26 +9,39 @@ import gradio as gr
 import uvicorn
 from fastapi import FastAPI
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp
 
-from demo.page.theme import PAGE_CSS, theme
+from demo.page.api import Api
+from demo.page.app import about, build
+from demo.page.link_preview import LinkPreview
+from demo.page.theme import page_css, theme
+from demo.page.visitors import Doors
 from serve.http.listening_socket import LOOPBACK
 
-MAX_UPLOAD = 32 * 2**20
+HEAD = '<script type="module" src="roadshift/static/main.js"></script>'
 
 
-def serve_page(page: gr.Blocks, listener: socket.socket) -> None:
-    """Serves the page on a listening socket until Ctrl-C, which returns."""
-    host, port = listener.getsockname()[:2]
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    if host in LOOPBACK:
-        # Another site's name that resolves to this machine must not reach the page.
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]"])
+def page_app(api: Api, host: str, port: int) -> ASGIApp:
+    """The page and what its scripts ask for, as one ASGI app."""
+    page = build(api.bundle)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, routes=api.routes())
     # Mounted, not launched: launch() asks the network, honours a proxy and can open a tunnel.
     app = gr.mount_gradio_app(
         app, page, path="/", server_name=host, server_port=port, footer_links=[],
-        run_history=False, max_file_size=MAX_UPLOAD, ssr_mode=False, enable_monitoring=False,
-        mcp_server=False, pwa=False, show_error=True, css=PAGE_CSS, theme=theme(),
+        run_history=False, ssr_mode=False, enable_monitoring=False, mcp_server=False, pwa=False,
+        show_error=True, css=page_css(), theme=theme(), head=HEAD,
     )  # fmt: skip
+    app = Doors(LinkPreview(app, str(page.title), about(api.bundle)))
+    if host in LOOPBACK:
+        # Another site's name that resolves to this machine must not reach the page.
+        return TrustedHostMiddleware(app, allowed_hosts=[*LOOPBACK, "[::1]"])
+    return app
+
+
+def serve_page(api: Api, listener: socket.socket) -> None:
+    """Serves the page on a listening socket until Ctrl-C, which returns."""
+    host, port = listener.getsockname()[:2]
+    app = page_app(api, host, port)
     # An open page holds a connection for as long as it is open: one second, then it is cut.
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
     with contextlib.suppress(KeyboardInterrupt):

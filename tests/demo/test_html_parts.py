@@ -2,9 +2,7 @@
 
 import math
 
-import pytest
-
-from demo.html_parts import data_uri, facts_table, legend, size_text, text
+from demo.html_parts import data_uri, facts_table, size_text, text
 
 
 def test_values_are_escaped_and_readable() -> None:
@@ -27,22 +25,3 @@ def test_sizes_are_height_times_width() -> None:
 
 def test_data_uri_holds_the_bytes() -> None:
     assert data_uri(b"abc") == "data:image/png;base64,YWJj"
-
-
-def test_legend_sorts_by_share_and_fades_what_is_absent() -> None:
-    shares = {"road": 0.25, "sky": 0.0, "<car>": 0.7498, "pole": 0.0002}
-    rows = legend(shares, [(128, 64, 128), (70, 130, 180), (0, 0, 142), (1, 2, 3)]).split("<tr")[1:]
-    assert all(part in row for part, row in zip(("car", "road", "pole", "sky"), rows, strict=True))
-    assert all(part in rows[0] for part in ("&lt;car&gt;", "#00008e", "75.0 %", "width:100.00%"))
-    assert "25.0 %" in rows[1]
-    assert "&lt;0.1 %" in rows[2]
-    assert ["rs-absent" in row for row in rows] == [False, False, False, True]
-
-
-def test_legend_of_nothing_seen_has_empty_bars() -> None:
-    assert "width:0.00%" in legend({"road": 0.0}, [(1, 2, 3)])
-
-
-def test_legend_wants_a_colour_for_every_class() -> None:
-    with pytest.raises(ValueError, match="zip"):
-        legend({"road": 1.0}, [])

@@ -1,0 +1,147 @@
+"""What the page's scripts ask for, over HTTP. Nothing that a visitor sends outlives its answer."""
+
+from __future__ import annotations
+
+import base64
+import functools
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from demo.page.segmentation import (
+    At,
+    SegmentedImage,
+    advice,
+    note,
+    open_picture,
+    segment,
+    viridis,
+)
+from demo.page.visitors import Queue, read_body
+from roadshift import Failure, UserError
+from serve.limits import Refusal
+from serve.media.codec import encode_jpeg, encode_png
+from serve.media.paint import overlay
+from serve.runtime.engine import Engine
+
+STATIC = Path(__file__).parent / "static"
+MOST_BYTES = 32 << 20
+"""Of a picture's file."""
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class ShownModel(NamedTuple):
+    """A bundle on show and what the page calls it."""
+
+    engine: Engine
+    title: str
+
+
+class Api:
+    """The routes under /roadshift/: the first model is the one on every tab."""
+
+    def __init__(self, models: Sequence[ShownModel]) -> None:
+        self._models, self._queue = models, Queue()
+        self.bundle = models[0].engine.bundle
+        golden = self.bundle.golden()
+        self._golden = [one for one in golden if one.image.shape == golden[0].image.shape]
+
+    def routes(self) -> list[BaseRoute]:
+        """To be put before the page's own."""
+        post = {"segment": self._segment}
+        get = {
+            "about": self._about,
+            "examples/{number:int}": self._example,
+            "preview.jpg": self._preview,
+        }
+        return [
+            *(Route(f"/roadshift/{p}", _explained(e), methods=["POST"]) for p, e in post.items()),
+            *(Route(f"/roadshift/{p}", _explained(e), methods=["GET"]) for p, e in get.items()),
+            Mount("/roadshift/static", StaticFiles(directory=STATIC)),
+        ]
+
+    async def _about(self, _request: Request) -> Response:
+        bundle = self.bundle
+        return JSONResponse(
+            {
+                "name": bundle.name,
+                "models": [model.title for model in self._models],
+                "classes": bundle.classes,
+                "palette": bundle.palette,
+                "scale": viridis(),
+                "examples": len(self._golden),
+                "address": "http://127.0.0.1:8000",
+            }
+        )
+
+    async def _example(self, request: Request) -> Response:
+        number = request.path_params["number"]
+        if number >= len(self._golden):
+            raise Refusal(404, "There is no such example.")
+        return Response(encode_png(self._golden[number].image), media_type="image/png")
+
+    async def _preview(self, _request: Request) -> Response:
+        """What a link to the page shows: the first golden frame under its class colours."""
+        image, labels, *_ = self._golden[0]
+        return Response(
+            encode_jpeg(overlay(image, labels, self.bundle.palette)), media_type="image/jpeg"
+        )
+
+    async def _segment(self, request: Request) -> Response:
+        engine = self._model(request).engine
+        at = request.query_params.get("size", "own")
+        if at not in ("own", "learnt"):
+            raise Refusal(400, "size is 'own' or 'learnt'")
+        async with self._queue.place():
+            body = await read_body(request, MOST_BYTES)
+            values = await self._queue.run(_segmented, engine, body, at)
+        return JSONResponse(values)
+
+    def _model(self, request: Request) -> ShownModel:
+        number = request.query_params.get("model", "0")
+        if number not in map(str, range(len(self._models))):
+            raise Refusal(404, "There is no such model.")
+        return self._models[int(number)]
+
+
+def _segmented(engine: Engine, body: bytes, at: At) -> dict[str, Any]:
+    picture = open_picture(body)
+    shown: SegmentedImage = segment(engine, picture, at)
+    height, width = picture.size
+    return {
+        "height": height,
+        "width": width,
+        "image": address("jpeg", encode_jpeg(picture.image)),
+        "labels": address("png", encode_png(shown.labels)),
+        "confidence": address("png", encode_png(shown.confidence)),
+        "note": note(picture, shown),
+        "advice": advice(engine.bundle, picture),
+        "milliseconds": shown.milliseconds,
+    }
+
+
+def address(kind: str, content: bytes) -> str:
+    """A picture's bytes as a data: address."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _explained(endpoint: Endpoint) -> Endpoint:
+    """Our own errors' sentences reach the person at the browser."""
+
+    @functools.wraps(endpoint)
+    async def wrapped(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except Refusal as refusal:
+            return JSONResponse({"error": str(refusal)}, refusal.status)
+        except UserError as error:
+            return JSONResponse({"error": str(error)}, 400)
+        except Failure as error:
+            return JSONResponse({"error": str(error)}, 500)
+
+    return wrapped

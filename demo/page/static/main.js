@@ -1,0 +1,2 @@
+import "./input.js";
+import "./picture.js";

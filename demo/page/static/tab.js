@@ -1,0 +1,32 @@
+// What the page's parts have in common: an element that builds itself where the page puts it, and
+// follows the picture on show, but only works while it can be seen.
+
+import { session } from "./session.js";
+
+export class Part extends HTMLElement {
+  async connectedCallback() {
+    if (this.built) return;
+    this.built = true;
+    this.about = await session.about;
+    this.build();
+    this.stale = true;
+    session.addEventListener("picture", () => { this.stale = true; this.follow(); });
+    new IntersectionObserver((entries) => {
+      this.seen = entries.at(-1).isIntersecting;
+      this.follow();
+    }).observe(this);
+  }
+
+  async follow() {
+    if (!this.stale || !this.seen || !session.picture) return;
+    this.stale = false;
+    this.setAttribute("aria-busy", "true");
+    try {
+      await this.show(session.picture);
+    } catch (error) {
+      if (error.name !== "AbortError") session.say(error.message, "error");
+    } finally {
+      this.removeAttribute("aria-busy");
+    }
+  }
+}
