@@ -6,13 +6,16 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from export.bundle import RECONSTRUCTOR, Trust, read_bundle
+from export.bundle import RECONSTRUCTOR, Bundle, Trust, read_bundle
 from export.bundle.graphs import Precision
+from roadshift import UserError
 from serve.http.listening_socket import LOOPBACK, listen
 from serve.runtime.engine import Engine
 from serve.runtime.image_graphs import image_graph_of
@@ -20,6 +23,7 @@ from serve.runtime.image_graphs import image_graph_of
 
 def demo(
     bundle: Path,
+    bundle2: Path | None = None,
     /,
     *,
     host: str = "127.0.0.1",
@@ -27,14 +31,17 @@ def demo(
     precision: Precision = "fp32",
     trust: Annotated[Trust, Parameter(name="*")] = Trust(),
 ) -> None:
-    """Show a bundle in the browser: upload a street image, see its classes.
+    """Show a bundle in the browser: choose a street picture, see its classes and how sure they are.
 
-    Of a bundle with a reconstructor, see the image redrawn from them too.
+    Of a bundle with a reconstructor, see the picture redrawn from its labels, and redraw it from
+    labels that you change. With a second bundle, see what the two make of the same picture.
 
     Parameters
     ----------
     bundle
         A folder made by `roadshift export`.
+    bundle2
+        Another one of the same classes, to compare with: that of source-only training, say.
     host
         Address to listen on. The default is this machine only; the page has no login.
     port
@@ -42,7 +49,11 @@ def demo(
     precision
         Which of the bundle's segmentors to show.
     """
-    opened = read_bundle(bundle, trust)
+    opened = [read_bundle(bundle, trust)]
+    if bundle2 is not None:
+        # The digest is that of one bundle, the first.
+        opened.append(read_bundle(bundle2, replace(trust, digest="")))
+        _check_classes(*opened)
     with listen(host, port) as listener, _scratch() as scratch:
         # Read at import: neither library reports its use, and uploads go where they are deleted.
         os.environ.update(
@@ -51,17 +62,37 @@ def demo(
         from demo.page.api import Api, ShownModel  # noqa: PLC0415 - after the settings above
         from demo.page.serve_page import serve_page  # noqa: PLC0415 - as above
 
-        engine = Engine(opened, precision=precision)
-        reconstructor = image_graph_of(opened, RECONSTRUCTOR)
-        for graph in (engine, reconstructor):
-            if graph is not None:
-                print(f"{graph.golden_text.format(graph.check_golden())}.")
-        api = Api([ShownModel(engine, opened.name)])
+        engines = [Engine(one, precision=precision) for one in opened]
+        reconstructor = image_graph_of(opened[0], RECONSTRUCTOR)
+        for graph in (*engines, *([reconstructor] if reconstructor else [])):
+            print(f"{graph.bundle.name}: {graph.golden_text.format(graph.check_golden())}.")
+        names = zip(engines, titles(opened), strict=True)
+        api = Api([ShownModel(engine, title) for engine, title in names])
         address = f"[{host}]" if ":" in host else host
         print(f"Demo on http://{address}:{listener.getsockname()[1]}/ (Ctrl-C ends it)", flush=True)
         if host not in LOOPBACK:
             print("Everyone who reaches this address can use the page: it has no login.")
         serve_page(api, listener)
+
+
+def titles(bundles: Sequence[Bundle]) -> list[str]:
+    """What to call each of the bundles on one page: by method, or name, whichever differs."""
+    names = [one.name for one in bundles]
+    methods = [str(one.provenance.get("method")) for one in bundles]
+    for found in (methods, names):
+        if len(set(found)) == len(bundles):
+            return found
+    return [f"{one.name} {number}" for number, one in enumerate(bundles, 1)]
+
+
+def _check_classes(first: Bundle, second: Bundle) -> None:
+    if first.classes != second.classes:
+        others = set(first.classes) ^ set(second.classes)
+        what = f"differ in {', '.join(sorted(others))}" if others else "have them in another order"
+        raise UserError(
+            f"the bundles {first.folder} and {second.folder} do not name the same classes (they "
+            f"{what}): two that were trained for the same classes are wanted"
+        )
 
 
 def _scratch() -> tempfile.TemporaryDirectory[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import functools
+import math
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +15,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from demo.page.label_picture import read_labels
 from demo.page.segmentation import (
+    MOST_SHOWN,
     At,
     SegmentedImage,
     advice,
@@ -32,6 +36,7 @@ from serve.runtime.engine import Engine
 STATIC = Path(__file__).parent / "static"
 MOST_BYTES = 32 << 20
 """Of a picture's file."""
+MOST_SIDE = 1 << 14
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -51,9 +56,14 @@ class Api:
         golden = self.bundle.golden()
         self._golden = [one for one in golden if one.image.shape == golden[0].image.shape]
 
+    @property
+    def tabs(self) -> list[str]:
+        """The tabs that these bundles can fill."""
+        return ["Picture", *(["Adaptation"] if len(self._models) > 1 else [])]
+
     def routes(self) -> list[BaseRoute]:
         """To be put before the page's own."""
-        post = {"segment": self._segment}
+        post = {"segment": self._segment, "labels": self._labels}
         get = {
             "about": self._about,
             "examples/{number:int}": self._example,
@@ -102,11 +112,29 @@ class Api:
             values = await self._queue.run(_segmented, engine, body, at)
         return JSONResponse(values)
 
+    async def _labels(self, request: Request) -> Response:
+        """A visitor's label picture as class ids, at the size of the picture on show."""
+        size = _number(request, "height"), _number(request, "width")
+        if math.prod(size) > 2 * MOST_SHOWN:
+            raise Refusal(400, "no picture that large is on show")
+        async with self._queue.place():
+            body = await read_body(request, MOST_BYTES)
+            labels = await self._queue.run(read_labels, body, self.bundle, size)
+        return JSONResponse({"labels": address("png", encode_png(labels))})
+
     def _model(self, request: Request) -> ShownModel:
         number = request.query_params.get("model", "0")
         if number not in map(str, range(len(self._models))):
             raise Refusal(404, "There is no such model.")
         return self._models[int(number)]
+
+
+def _number(request: Request, name: str) -> int:
+    """A side of a picture that is on show."""
+    found = request.query_params.get(name, "")
+    if not re.fullmatch(r"[1-9]\d{0,4}", found) or int(found) > MOST_SIDE:
+        raise Refusal(400, f"{name} is a number of pixels from 1 to {MOST_SIDE}")
+    return int(found)
 
 
 def _segmented(engine: Engine, body: bytes, at: At) -> dict[str, Any]:

@@ -6,6 +6,8 @@ confidence map that came with the answer; the server is asked once a picture (ap
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import gradio as gr
 
 from demo.bundle_facts import data_name
@@ -13,14 +15,19 @@ from demo.html_parts import text
 from export.bundle import Bundle
 
 
-def build(bundle: Bundle) -> gr.Blocks:
-    """The page on a bundle; it has no events of Gradio's, so no visitor's file enters its cache."""
+def build(bundle: Bundle, tabs: Sequence[str]) -> gr.Blocks:
+    """The page on a bundle: a tab a name, filled by the script of that name in static/.
+
+    It has no events of Gradio's, so no visitor's file enters its cache.
+    """
     page = gr.Blocks(title=f"{bundle.name}: street scenes, pixel by pixel", analytics_enabled=False)
     with page:
         element(_title(bundle))
         element("<rs-input></rs-input>")
-        with gr.Tabs(), gr.Tab("Picture"):
-            element("<rs-picture></rs-picture>")
+        with gr.Tabs():
+            for name in tabs:
+                with gr.Tab(name):
+                    element(f"<rs-{name.lower()}></rs-{name.lower()}>")
     return page
 
 

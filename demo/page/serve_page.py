@@ -23,7 +23,7 @@ HEAD = '<script type="module" src="roadshift/static/main.js"></script>'
 
 def page_app(api: Api, host: str, port: int) -> ASGIApp:
     """The page and what its scripts ask for, as one ASGI app."""
-    page = build(api.bundle)
+    page = build(api.bundle, api.tabs)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, routes=api.routes())
     # Mounted, not launched: launch() asks the network, honours a proxy and can open a tunnel.
     app = gr.mount_gradio_app(

@@ -1,6 +1,7 @@
 """A bundle drawn without torch: the class of a pixel is its strongest colour."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +31,17 @@ def strongest(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return image.argmax(axis=2).astype(np.uint8)
 
 
-def graph(size: tuple[int, int] | None = None) -> bytes:
-    """The bundle's graph: uint8 [N,H,W,3] in; labels, confidence and logits out."""
+def graph(size: tuple[int, int] | None = None, channels: Sequence[int] = (0, 1, 2)) -> bytes:
+    """The bundle's graph: uint8 [N,H,W,3] in; labels, confidence and logits out.
+
+    `channels` says which colour stands for which class.
+    """
     h, w = size or ("H", "W")
     nodes = [
         helper.make_node("Cast", ["image"], ["real"], to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["real"], ["planes"], perm=[0, 3, 1, 2]),
-        helper.make_node("Div", ["planes", "heat"], ["logits"]),
+        helper.make_node("Gather", ["planes", "channels"], ["ordered"], axis=1),
+        helper.make_node("Div", ["ordered", "heat"], ["logits"]),
         helper.make_node("ArgMax", ["logits"], ["ids"], axis=1, keepdims=0),
         helper.make_node("Cast", ["ids"], ["labels"], to=TensorProto.UINT8),
         helper.make_node("Softmax", ["logits"], ["p"], axis=1),
@@ -46,6 +51,7 @@ def graph(size: tuple[int, int] | None = None) -> bytes:
         helper.make_node("Cast", ["rounded"], ["confidence"], to=TensorProto.UINT8),
     ]
     constants = [
+        helper.make_tensor("channels", TensorProto.INT64, [3], list(channels)),
         helper.make_tensor("heat", TensorProto.FLOAT, [], [60.0]),
         helper.make_tensor("white", TensorProto.FLOAT, [], [255.0]),
         helper.make_tensor("axis", TensorProto.INT64, [1], [1]),
@@ -120,6 +126,22 @@ def make_bundle(folder: Path, size: tuple[int, int] | None = None) -> Bundle:
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return make_bundle(tmp_path_factory.mktemp("tiny") / "bundle")
+
+
+@pytest.fixture(scope="session")
+def other_bundle(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """One that takes red for vegetation and green for buildings."""
+    golden = [
+        Golden(one.image, np.array([1, 0, 2], np.uint8)[one.labels]) for one in bundle.golden()
+    ]
+    return write_bundle(
+        replace(
+            bundle, folder=tmp_path_factory.mktemp("other") / "bundle", name="other-city",
+            files={}, checks={"precisions": bundle.checks["precisions"]},
+        ),
+        {"segmentor.onnx": graph(channels=(1, 0, 2))},
+        golden,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="session")

@@ -1,2 +1,3 @@
 import "./input.js";
 import "./picture.js";
+import "./adaptation.js";

@@ -31,13 +31,13 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
-def demo(bundle, tmp_path_factory) -> Iterator[tuple[str, Path]]:
+def demo(bundle, other_bundle, tmp_path_factory) -> Iterator[tuple[str, Path]]:
     """The demo's address and the folder for its temporary files, gone when it has ended."""
     if importlib.util.find_spec("gradio") is None:
         pytest.skip("needs gradio: the extra 'demo'")
     scratch = tmp_path_factory.mktemp("scratch")
     process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, str(bundle.folder)],
+        [sys.executable, "-c", COMMAND, str(bundle.folder), str(other_bundle.folder)],
         cwd=ROOT, env={**os.environ, "TMPDIR": str(scratch), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
