@@ -67,7 +67,7 @@ def demo(
         for graph in (*engines, *([reconstructor] if reconstructor else [])):
             print(f"{graph.bundle.name}: {graph.golden_text.format(graph.check_golden())}.")
         names = zip(engines, titles(opened), strict=True)
-        api = Api([ShownModel(engine, title) for engine, title in names])
+        api = Api([ShownModel(engine, title) for engine, title in names], reconstructor)
         address = f"[{host}]" if ":" in host else host
         print(f"Demo on http://{address}:{listener.getsockname()[1]}/ (Ctrl-C ends it)", flush=True)
         if host not in LOOPBACK:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import json
 import math
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,6 +17,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from demo.page.label_picture import read_labels
+from demo.page.reconstruction import rebuild
 from demo.page.segmentation import (
     MOST_SHOWN,
     At,
@@ -32,6 +34,7 @@ from serve.limits import Refusal
 from serve.media.codec import encode_jpeg, encode_png
 from serve.media.paint import overlay
 from serve.runtime.engine import Engine
+from serve.runtime.image_graphs import ImageGraph
 
 STATIC = Path(__file__).parent / "static"
 MOST_BYTES = 32 << 20
@@ -50,8 +53,10 @@ class ShownModel(NamedTuple):
 class Api:
     """The routes under /roadshift/: the first model is the one on every tab."""
 
-    def __init__(self, models: Sequence[ShownModel]) -> None:
-        self._models, self._queue = models, Queue()
+    def __init__(
+        self, models: Sequence[ShownModel], reconstructor: ImageGraph | None = None
+    ) -> None:
+        self._models, self._queue, self._reconstructor = models, Queue(), reconstructor
         self.bundle = models[0].engine.bundle
         golden = self.bundle.golden()
         self._golden = [one for one in golden if one.image.shape == golden[0].image.shape]
@@ -59,11 +64,16 @@ class Api:
     @property
     def tabs(self) -> list[str]:
         """The tabs that these bundles can fill."""
-        return ["Picture", *(["Adaptation"] if len(self._models) > 1 else [])]
+        shown = {
+            "Picture": True,
+            "Adaptation": len(self._models) > 1,
+            "Reconstruction": self._reconstructor is not None,
+        }
+        return [name for name, there in shown.items() if there]
 
     def routes(self) -> list[BaseRoute]:
         """To be put before the page's own."""
-        post = {"segment": self._segment, "labels": self._labels}
+        post = {"segment": self._segment, "labels": self._labels, "redraw": self._redraw}
         get = {
             "about": self._about,
             "examples/{number:int}": self._example,
@@ -122,6 +132,15 @@ class Api:
             labels = await self._queue.run(read_labels, body, self.bundle, size)
         return JSONResponse({"labels": address("png", encode_png(labels))})
 
+    async def _redraw(self, request: Request) -> Response:
+        """The picture redrawn from labels, the predicted ones or those that a visitor painted."""
+        if self._reconstructor is None:
+            raise Refusal(404, "This bundle has no reconstructor.")
+        async with self._queue.place():
+            body = await read_body(request, MOST_BYTES)
+            values = await self._queue.run(_redrawn, self._reconstructor, body)
+        return JSONResponse(values)
+
     def _model(self, request: Request) -> ShownModel:
         number = request.query_params.get("model", "0")
         if number not in map(str, range(len(self._models))):
@@ -151,6 +170,28 @@ def _segmented(engine: Engine, body: bytes, at: At) -> dict[str, Any]:
         "advice": advice(engine.bundle, picture),
         "milliseconds": shown.milliseconds,
     }
+
+
+def _redrawn(reconstructor: ImageGraph, body: bytes) -> dict[str, str]:
+    try:
+        values = json.loads(body)
+        image, labels = (_content(values[name]) for name in ("image", "labels"))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Refusal(400, "wanted JSON with an image and labels, both data: addresses") from error
+    picture = open_picture(image).image
+    size = picture.shape[0], picture.shape[1]
+    rebuilt = rebuild(
+        reconstructor, picture, read_labels(labels, reconstructor.bundle, size, False)
+    )
+    return {
+        "drawing": address("jpeg", encode_jpeg(rebuilt.drawing)),
+        "difference": address("png", encode_png(rebuilt.difference)),
+    }
+
+
+def _content(data_address: str) -> bytes:
+    """The bytes in a data: address."""
+    return base64.b64decode(data_address.partition("base64,")[2], validate=True)
 
 
 def address(kind: str, content: bytes) -> str:

@@ -17,11 +17,12 @@ from serve.media.image_header import read_header
 NO_CLASS = 255
 
 
-def read_labels(data: bytes, bundle: Bundle, size: Size) -> Pixels:
+def read_labels(data: bytes, bundle: Bundle, size: Size, coloured: bool = True) -> Pixels:
     """Class ids [h,w] at that size, 255 where there is none, from a PNG file.
 
     Grey and indexed pictures hold the ids themselves; of a coloured one every pixel has the colour
-    of its class in the bundle's palette, or is no class. Raises Refusal for another file, and where
+    of its class in the bundle's palette, or is no class; not `coloured`, its red is the id, as a
+    browser's canvas gives it. Raises Refusal for another file, and where
     what is found are not this bundle's classes.
     """
     try:
@@ -31,6 +32,8 @@ def read_labels(data: bytes, bundle: Bundle, size: Size) -> Pixels:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             grey = image.mode in ("L", "P", "I;16", "I", "1")
             found = np.asarray(image if grey else image.convert("RGB"))
+        if not coloured and not grey:
+            found, grey = found[..., 0], True
     except (Refusal, OSError, SyntaxError, ValueError) as error:
         raise Refusal(415, "The labels cannot be read: choose a whole PNG file of them.") from error
     ids = found if grey else _by_colour(found, bundle)

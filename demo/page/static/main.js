@@ -1,3 +1,4 @@
 import "./input.js";
 import "./picture.js";
 import "./adaptation.js";
+import "./reconstruction.js";

@@ -9,15 +9,18 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from demo.page.api import Api, ShownModel
+from demo.page.api import Api, ShownModel, address
 from demo.page.visitors import Queue
+from export.bundle import RECONSTRUCTOR
 from serve.media.codec import decode, encode_png
 from serve.runtime.engine import Engine
+from serve.runtime.image_graphs import ImageGraph
 
 
 @pytest.fixture(scope="module")
 def api(bundle) -> Api:
-    return Api([ShownModel(Engine(bundle, threads=1), "adapted")])
+    reconstructor = ImageGraph(bundle, RECONSTRUCTOR, threads=1)
+    return Api([ShownModel(Engine(bundle, threads=1), "adapted")], reconstructor)
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +85,29 @@ def test_a_full_queue_is_said_in_a_friendly_way(bundle, street) -> None:
     answer = client.post("/roadshift/segment", content=encode_png(street(8, 8)))
     assert answer.status_code == 503
     assert "try again in a few seconds" in answer.json()["error"]
+
+
+def test_labels_are_redrawn_as_they_were_sent(client, street) -> None:
+    labels = street(40, 60).argmax(2).astype(np.uint8)
+    labels[:, 30:] = 2  # painted
+    body = {"image": address("png", encode_png(street(40, 60))),
+            "labels": address("png", encode_png(np.stack([labels] * 3, 2)))}  # fmt: skip
+    answer = client.post("/roadshift/redraw", json=body).json()
+    drawing = decode(base64.b64decode(answer["drawing"].partition(",")[2]))
+    assert np.abs(drawing[10:30, 40:50].astype(int) - (80, 80, 180)).max() < 8
+    assert grey(answer["difference"]).shape == (40, 60)
+
+
+@pytest.mark.parametrize("body", ["", "[]", "{}", '{"image": 1, "labels": 2}', '{"image": "x"}'])
+def test_a_broken_wish_to_redraw_is_refused(client, body) -> None:
+    answer = client.post("/roadshift/redraw", content=body)
+    assert answer.status_code == 400
+    assert "wanted JSON" in answer.json()["error"]
+
+
+def test_tabs_are_those_that_the_bundles_can_fill(api, fixed_bundle) -> None:
+    assert api.tabs == ["Picture", "Reconstruction"]
+    models = [ShownModel(Engine(fixed_bundle, threads=1), name) for name in "ab"]
+    assert Api(models).tabs == ["Picture", "Adaptation"]
+    client = TestClient(Starlette(routes=Api(models).routes()))
+    assert client.post("/roadshift/redraw").status_code == 404
