@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from roadshift import hxw
 from serve.media.paint import Colour
@@ -25,11 +25,14 @@ CSS = """
 .rs-track { background: var(--rs-faint); border-radius: 4px; height: 10px; min-width: 60px;
   overflow: hidden; }
 .rs-bar { height: 10px; box-shadow: inset 0 0 0 1px rgba(128, 128, 128, 0.35); }
-.rs-facts .rs-wide { grid-column: 1 / -1; overflow-x: auto; }
-.rs-facts .rs-wide td, .rs-facts .rs-wide th, .rs-facts td:first-child { overflow-wrap: normal; }
-.rs-facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr));
-  gap: 8px 28px; }
-.rs-facts h3 { margin: 10px 0 4px; font-size: 15px; }
+.rs-facts .rs-wide { grid-column: 1 / -1; }
+.rs-scroll { overflow-x: auto; max-width: 100%; }
+.rs-scroll td, .rs-scroll th, .rs-facts th { overflow-wrap: normal; }
+.rs-facts th[scope=row] { font-weight: 400; }
+.rs-bars td:nth-child(2) { width: 45%; }
+.rs-facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr));
+  gap: 8px 36px; }
+.rs-facts h2 { font-size: 19px; margin: 14px 0 4px; }
 """
 
 
@@ -59,8 +62,31 @@ def data_uri(png: bytes) -> str:
 
 def facts_table(rows: Iterable[tuple[str, object]]) -> str:
     """A table of two columns, a fact a row."""
-    lines = "".join(f"<tr><td>{text(a)}</td><td>{text(b)}</td></tr>" for a, b in rows)
+    lines = "".join(f'<tr><th scope="row">{text(a)}</th><td>{text(b)}</td></tr>' for a, b in rows)
     return f'<table class="rs-table">{lines}</table>'
+
+
+def numbers_table(name: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table of numbers under their names; it scrolls by itself where it is too wide."""
+    heads = "".join(f'<th scope="col" class="rs-number">{text(cell)}</th>' for cell in head[1:])
+    lines = "".join(
+        f'<tr><th scope="row">{text(row[0])}</th>'
+        + "".join(f'<td class="rs-number">{text(cell)}</td>' for cell in row[1:])
+        + "</tr>"
+        for row in rows
+    )
+    return scrolling(
+        name,
+        f'<table class="rs-table"><tr><th scope="col">{text(head[0])}</th>{heads}</tr>{lines}'
+        "</table>",
+    )
+
+
+def scrolling(name: str, table: str) -> str:
+    """A wide table in a box that scrolls sideways, also with the keyboard; the page does not."""
+    return (
+        f'<div class="rs-scroll" tabindex="0" role="region" aria-label="{text(name)}">{table}</div>'
+    )
 
 
 def size_text(size: tuple[int, int] | None) -> str:

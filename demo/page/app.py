@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import gradio as gr
 
-from demo.bundle_facts import data_name
+from demo.bundle_facts import bundle_facts, data_name
 from demo.html_parts import text
 from export.bundle import Bundle
 
@@ -28,6 +28,8 @@ def build(bundle: Bundle, tabs: Sequence[str]) -> gr.Blocks:
             for name in tabs:
                 with gr.Tab(name):
                     element(f"<rs-{name.lower()}></rs-{name.lower()}>")
+            with gr.Tab("Report"):
+                element(f'<div id="report">{bundle_facts(bundle)}</div>')
     return page
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -96,7 +97,13 @@ def segment(engine: Engine, picture: Opened, at: At = "own") -> SegmentedImage:
 def learnt_size(bundle: Bundle) -> Size | None:
     """(height, width) of the pictures that it learnt from; None where the bundle does not say."""
     size = bundle.size or bundle.provenance.get("work_size")
+    # Without one it learnt from frames as they are; the first size compared is that of its frames.
+    size = size or next((one["size"] for one in _compared(bundle)), None)
     return (int(size[0]), int(size[1])) if size else None
+
+
+def _compared(bundle: Bundle) -> Sequence[Mapping[str, Any]]:
+    return bundle.checks["precisions"]["fp32"].get("sizes", ())
 
 
 def working_size(bundle: Bundle, size: Size, at: At) -> Size:

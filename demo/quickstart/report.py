@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from demo.bundle_facts import bundle_facts
-from demo.html_parts import CSS, data_uri, swatch, text
+from demo.html_parts import CSS, data_uri, scrolling, swatch, text
 from demo.quickstart.before_after import PANELS
 from demo.quickstart.steps import Step, shown
 from export.bundle import Bundle, read_bundle
@@ -139,7 +139,7 @@ def _table(bundle: Bundle, home: Scores, before: Scores, after: Scores) -> str:
         lines.append(f"<tr><td>{mark}{text(name)}</td>{_cells(numbers)}</tr>")
     means = _cells([home.miou, before.miou, after.miou])
     lines.append(f'<tr class="mean"><td>mean (mIoU)</td>{means}</tr>')
-    return f'<table class="rs-table">{"".join(lines)}</table>'
+    return scrolling("IoU per class", f'<table class="rs-table">{"".join(lines)}</table>')
 
 
 def _cells(numbers: Sequence[float]) -> str:

@@ -55,7 +55,15 @@ Block: TypeAlias = Heading | Text | Points | Table | Figure
 STYLE = """
 :root { color-scheme: light dark }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
-.wide { overflow-x: auto }
+p, li { overflow-wrap: anywhere }
+/* What lies beyond an edge throws a shadow on it. */
+.wide { overflow-x: auto; background: linear-gradient(to right, Canvas 30%, transparent),
+  linear-gradient(to left, Canvas 30%, transparent) right,
+  radial-gradient(farthest-side at 0, #8888, transparent),
+  radial-gradient(farthest-side at 100%, #8888, transparent) right;
+  background-repeat: no-repeat; background-size: 3rem 100%, 3rem 100%, 1rem 100%, 1rem 100%;
+  background-attachment: local, local, scroll, scroll }
+.wide:focus-visible { outline: 3px solid Highlight }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem }
 th, td { padding: .25rem .7rem; text-align: left; border-bottom: 1px solid #8886 }
 code { font-size: .95em; background: #8882; padding: 0 .2em; border-radius: .2em }
@@ -102,7 +110,8 @@ def _html(block: Block) -> str:
         return f"<figure>{block.svg}</figure>"
     head = _row("th", block.head)
     rows = "".join(_row("td", row) for row in block.rows)
-    return f'<div class="wide"><table>{head}{rows}</table></div>'
+    table = f"<table>{head}{rows}</table>"
+    return f'<div class="wide" tabindex="0" role="region" aria-label="Table">{table}</div>'
 
 
 def _row(tag: str, cells: Sequence[str]) -> str:

@@ -1,40 +1,55 @@
-"""What a bundle says of itself."""
+"""A bundle's card."""
 
-from demo.bundle_facts import bundle_facts, sections
+import re
+from dataclasses import replace
 
+import pytest
 
-def test_facts_tell_sizes_scores_provenance_and_hashes(bundle) -> None:
-    facts = bundle_facts(bundle)
-    for part in ("tiny-city", "8x8", "strongest_colour", "drawn:&lt;game&gt;", "61.25", "0.999"):
-        assert part in facts
-    assert bundle.files["segmentor.onnx"][:16] + "…" in facts
-    assert "<game>" not in facts
+from demo.bundle_facts import bundle_facts, data_name
 
 
-def test_dictionaries_get_their_own_headings() -> None:
-    plain, nested, deeper = sections(
-        "Scores", {"a_b": 1, "set": {"miou": 2.5, "iou": {"sky": None}}}
-    )
-    assert "<h3>Scores</h3>" in plain
-    assert "<td>a b</td><td>1</td>" in plain
-    assert "<h3>Scores: set</h3>" in nested
-    assert "<td>miou</td><td>2.5</td>" in nested
-    assert "<h3>Scores: set: iou</h3>" in deeper
-    assert "<td>sky</td><td>–</td>" in deeper
+def test_the_card_tells_origin_scores_checks_and_hashes(bundle) -> None:
+    card = bundle_facts(bundle)
+    for part in ("8x8", "strongest_colour", "drawn:&lt;game&gt;", "61.25", "93.5 %", "99.90 %"):
+        assert part in card
+    assert f"{bundle.files['segmentor.onnx'][:16]}…" in card
+    assert "<game>" not in card
+    assert [re.sub("<.*?>", "", h) for h in re.findall("<h2>.*?</h2>", card)] == [
+        "What it is", "Scores on drawn:camera val", "Verification", "How it runs",
+    ]  # fmt: skip
 
 
-def test_a_list_of_dictionaries_is_one_table() -> None:
-    (table,) = sections("Checks", {"sizes": [{"size": [1, 2], "ok": True}, {"size": [3, 4]}]})
-    assert "<th>size</th><th>ok</th>" in table
-    assert "<td>1, 2</td><td>yes</td>" in table
-    assert "<td>3, 4</td><td>–</td>" in table
+def test_no_path_of_the_machine_that_made_it_is_shown(bundle) -> None:
+    made = {"method": "x", "source": "gta5:/home/ann/gta5", "target": "folder:/work/city#train"}
+    scores = {"cityscapes:/work/secret/cs#val": {"miou": 1.0, "iou": {}, "run": "/home/ann/runs/1"}}
+    card = bundle_facts(replace(bundle, provenance=made, scores=scores))
+    assert not re.search(r"/home|/work|secret", card)
+    assert all(name in card for name in ("gta5", "city", "Scores on cs val"))
 
 
-def test_long_hashes_and_numbers_are_cut() -> None:
-    (table,) = sections("x", {"commit": "a" * 40 + "+", "mean": [0.4850000143, 1]})
-    assert "<td>aaaaaaaaaaaaaaaa…+</td>" in table
-    assert "<td>0.485, 1</td>" in table
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [("toytown:game#val", "toytown:game"), ("folder:/a/b c/#train", "b c"), ("folder:x", "x"),
+     ("gta5:/data/gta5", "gta5"), (r"folder:C:\sets\mine", "mine"), ("", "")],
+)  # fmt: skip
+def test_data_are_called_by_their_last_folder(spec, name) -> None:
+    assert data_name(spec) == name
 
 
-def test_nothing_to_tell_makes_no_section() -> None:
-    assert sections("Scores", {}) == []
+def test_a_class_that_was_not_there_has_no_bar(bundle) -> None:
+    scores = {"a:b": {"miou": 50.0, "images": 7, "iou": {"sky": None, "building": 50.0}}}
+    card = bundle_facts(replace(bundle, scores=scores))
+    assert card.count("rs-bar") == card.count('class="rs-bar"') + 1 == 2
+    assert "not there" in card
+    assert "on 7 pictures" in card
+
+
+def test_latency_is_shown_by_stage(bundle) -> None:
+    stages = {"network": {"p50": 8.36}, "total": {"p50": 10.74}}
+    timed = {"precision": "fp32", "latency": {"size": [128, 256], "stages": stages}}
+    device = {"runtime": "ORT", "provider": "cpu", "machine": "a <car>", "precisions": [timed]}
+    card = bundle_facts(replace(bundle, checks={**bundle.checks, "device": device}))
+    assert "Latency by stage" in card
+    assert "a picture of 128x256: ORT on cpu, a &lt;car&gt;." in card
+    assert ">8.4</td>" in card
+    assert ">10.7</td>" in card

@@ -176,3 +176,13 @@ def test_gradio_takes_neither_files_nor_calls(demo) -> None:
 def test_a_file_beyond_the_limit_is_refused(demo) -> None:
     status, text = answer(f"{demo[0]}roadshift/segment", data=bytes(33 * 2**20))
     assert (status, "at most 32 MB" in text) == (413, True)
+
+
+def test_the_report_has_headings_and_no_path(page, bundle) -> None:
+    page.get_by_role("tab", name="Report").click()
+    page.wait_for_selector("#report h2", state="visible")
+    report = page.locator("#report").inner_text()
+    assert "strongest_colour" in report
+    assert "61.25" in report
+    assert str(bundle.folder) not in page.content()
+    page.get_by_role("tab", name="Picture").click()

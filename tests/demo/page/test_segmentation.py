@@ -72,6 +72,11 @@ def test_a_much_larger_picture_comes_with_advice(learnt, bundle, fixed_bundle, s
     assert advice(fixed_bundle, large) is None  # there is nothing to choose
 
 
+def test_without_a_size_of_training_that_of_its_frames_counts(bundle) -> None:
+    checks = {"precisions": {"fp32": {"sizes": [{"size": [96, 160]}, {"size": [32, 32]}]}}}
+    assert learnt_size(replace(bundle, provenance={"work_size": None}, checks=checks)) == (96, 160)
+
+
 def test_a_huge_picture_is_scaled_down_and_says_so(bundle) -> None:
     data = encode_png(np.zeros((3000, 2000, 3), np.uint8))
     opened = open_picture(data)
