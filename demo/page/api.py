@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from demo.page.clip import MOST_BYTES as MOST_CLIP_BYTES
+from demo.page.clip import clip_stream
 from demo.page.label_picture import read_labels
 from demo.page.reconstruction import rebuild
 from demo.page.segmentation import (
@@ -57,6 +59,7 @@ class Api:
         self, models: Sequence[ShownModel], reconstructor: ImageGraph | None = None
     ) -> None:
         self._models, self._queue, self._reconstructor = models, Queue(), reconstructor
+        self._clips = Queue(0, "Another clip is being worked on: try again in a minute.")
         self.bundle = models[0].engine.bundle
         golden = self.bundle.golden()
         self._golden = [one for one in golden if one.image.shape == golden[0].image.shape]
@@ -69,11 +72,16 @@ class Api:
             "Adaptation": len(self._models) > 1,
             "Reconstruction": self._reconstructor is not None,
         }
-        return [name for name, there in shown.items() if there]
+        return [*(name for name, there in shown.items() if there), "Video"]
 
     def routes(self) -> list[BaseRoute]:
         """To be put before the page's own."""
-        post = {"segment": self._segment, "labels": self._labels, "redraw": self._redraw}
+        post = {
+            "segment": self._segment,
+            "labels": self._labels,
+            "redraw": self._redraw,
+            "video": self._video,
+        }
         get = {
             "about": self._about,
             "examples/{number:int}": self._example,
@@ -140,6 +148,15 @@ class Api:
             body = await read_body(request, MOST_BYTES)
             values = await self._queue.run(_redrawn, self._reconstructor, body)
         return JSONResponse(values)
+
+    async def _video(self, request: Request) -> Response:
+        """A clip under its class colours: lines of JSON while it is made, then the WebM file."""
+        async with self._clips.place():
+            body = await read_body(request, MOST_CLIP_BYTES)
+        return StreamingResponse(
+            clip_stream(self._models[0].engine, body, self._clips, self._queue),
+            media_type="application/octet-stream",
+        )
 
     def _model(self, request: Request) -> ShownModel:
         number = request.query_params.get("model", "0")

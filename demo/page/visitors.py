@@ -18,6 +18,7 @@ from serve.limits import GONE, Refusal
 T = TypeVar("T")
 WAITING = 8
 """Visitors that may wait behind the one whose picture is worked on."""
+FULL = "Many people use this demo just now: try again in a few seconds."
 BODY_SECONDS = 60.0
 # Gradio's own doors that the page needs; the others would take files or run functions.
 OPEN_GRADIO = (
@@ -35,15 +36,15 @@ OPEN_GRADIO = (
 class Queue:
     """One picture at a time, and few that wait: whoever comes then is told so at once."""
 
-    def __init__(self, waiting: int = WAITING) -> None:
-        self._most, self._inside = waiting + 1, 0
+    def __init__(self, waiting: int = WAITING, full: str = FULL) -> None:
+        self._most, self._inside, self._full = waiting + 1, 0, full
         self._engine = anyio.CapacityLimiter(1)
 
     @asynccontextmanager
     async def place(self) -> AsyncGenerator[None]:
         """A place for one request, from before its body is read; Refusal (503): none is free."""
         if self._inside >= self._most:
-            raise Refusal(503, "Many people use this demo just now: try again in a few seconds.")
+            raise Refusal(503, self._full)
         self._inside += 1
         try:
             yield

@@ -29,16 +29,14 @@ def annotate(
     sentence each. Raises UserError for a video that cannot be opened or has no frame, Failure when
     the answer cannot be written.
     """
-    with _opened(video) as capture:
-        fps, frames = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        known_fps = math.isfinite(fps) and 0 < fps <= 1000
-        total = int(frames) if math.isfinite(frames) and frames > 0 else 0
-        first = _next(capture)
+    with opened(video) as capture:
+        fps, total = rate_and_count(capture)
+        first = next_frame(capture)
         if first is None:
             raise UserError(f"{video} holds no frame that can be read: convert it to MP4")
         engine.check((1, *first.shape))
         out_folder(out.parent)
-        with replacing(out) as part, _writer(part, fps if known_fps else FPS, first) as writer:
+        with replacing(out) as part, writing(part, fps or FPS, first) as writer:
             done, frame = 0, first
             while frame is not None:
                 labels = engine.segment(frame[None]).labels[0]
@@ -46,15 +44,23 @@ def annotate(
                 writer.write(cv2.cvtColor(blend, cv2.COLOR_RGB2BGR))
                 done += 1
                 progress(done, total)
-                frame = _next(capture)
-    remarks = [] if known_fps else [f"{video} does not say its frame rate: {FPS:g}/s was written"]
+                frame = next_frame(capture)
+    remarks = [] if fps else [f"{video} does not say its frame rate: {FPS:g}/s was written"]
     if done < total:
         remarks.append(f"{video} announces {total} frames, and {done} could be read")
     return remarks
 
 
+def rate_and_count(capture: cv2.VideoCapture) -> tuple[float, int]:
+    """Frames a second and how many there are, each 0 where the file does not say."""
+    fps, frames = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    known = math.isfinite(fps) and 0 < fps <= 1000
+    return fps if known else 0.0, int(frames) if math.isfinite(frames) and frames > 0 else 0
+
+
 @contextmanager
-def _opened(video: Path) -> Generator[cv2.VideoCapture]:
+def opened(video: Path) -> Generator[cv2.VideoCapture]:
+    """The frames of a video file; UserError where none of its kind can be read."""
     # FFmpeg only: other readers take a name with digits or % for a series of files.
     capture = cv2.VideoCapture(str(video.resolve()), cv2.CAP_FFMPEG)
     try:
@@ -68,19 +74,21 @@ def _opened(video: Path) -> Generator[cv2.VideoCapture]:
         capture.release()
 
 
-def _next(capture: cv2.VideoCapture) -> NDArray[np.uint8] | None:
+def next_frame(capture: cv2.VideoCapture) -> NDArray[np.uint8] | None:
+    """The next frame, RGB [h,w,3], or None at the end."""
     there, frame = capture.read()
     return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False) if there else None
 
 
 @contextmanager
-def _writer(path: Path, fps: float, frame: NDArray[np.uint8]) -> Generator[cv2.VideoWriter]:
+def writing(path: Path, fps: float, frame: NDArray[np.uint8]) -> Generator[cv2.VideoWriter]:
+    """A writer of frames (BGR) like that one: .webm is VP8, which browsers play, else MPEG-4."""
     size = (frame.shape[1], frame.shape[0])
-    codec = cv2.VideoWriter.fourcc(*"mp4v")
+    codec = cv2.VideoWriter.fourcc(*("VP80" if path.suffix == ".webm" else "mp4v"))
     writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, fps, size)
     try:
         if not writer.isOpened():
-            raise Failure(f"this OpenCV cannot write MP4 video of {hxw(size[::-1])}")
+            raise Failure(f"this OpenCV cannot write {path.suffix[1:].upper()} video of {hxw(size[::-1])}")
         yield writer
     finally:
         writer.release()

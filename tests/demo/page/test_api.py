@@ -106,8 +106,8 @@ def test_a_broken_wish_to_redraw_is_refused(client, body) -> None:
 
 
 def test_tabs_are_those_that_the_bundles_can_fill(api, fixed_bundle) -> None:
-    assert api.tabs == ["Picture", "Reconstruction"]
+    assert api.tabs == ["Picture", "Reconstruction", "Video"]
     models = [ShownModel(Engine(fixed_bundle, threads=1), name) for name in "ab"]
-    assert Api(models).tabs == ["Picture", "Adaptation"]
+    assert Api(models).tabs == ["Picture", "Adaptation", "Video"]
     client = TestClient(Starlette(routes=Api(models).routes()))
     assert client.post("/roadshift/redraw").status_code == 404

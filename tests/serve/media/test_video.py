@@ -84,7 +84,7 @@ def test_broken_videos(engine, tmp_path):
 
 def test_no_frame(engine, tmp_path, monkeypatch):
     source = make_video(tmp_path / "drive.mp4")
-    monkeypatch.setattr(video, "_next", lambda _: None)
+    monkeypatch.setattr(video, "next_frame", lambda _: None)
     with pytest.raises(UserError, match=r"holds no frame that can be read"):
         segment(engine, source, tmp_path / "out")
 

@@ -1,0 +1,29 @@
+"""axe-core on every tab, in light and in dark: no fault that it calls serious or critical."""
+
+import pytest
+from demo_page import said
+
+axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+TABS = ["Picture", "Adaptation", "Reconstruction", "Video", "Report"]
+
+
+@pytest.fixture(scope="module", params=["light", "dark"])
+def view(request, demo, browser):
+    width = {"light": 1280, "dark": 390}[request.param]
+    page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=request.param)
+    page.goto(demo[0])
+    said(page, "example 1: ")
+    yield page
+    page.close()
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_no_serious_fault(view, tab) -> None:
+    view.get_by_role("tab", name=tab).click()
+    view.wait_for_timeout(500)
+    found = axe.Axe().run(view).response["violations"]
+    serious = [
+        (v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
+    assert view.evaluate("document.documentElement.scrollWidth <= innerWidth")
