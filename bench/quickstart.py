@@ -45,8 +45,8 @@ def main() -> None:
         "percent over 12 classes on 200 frames; seconds.",
         "",
         "| seed | at home | source-only in the target | adapted | gain | train source-only | adapt "
-        "| score | score | score | export | all |",
-        "|---" * 12 + "|",
+        "| score | score | score | export | export | all |",
+        "|---" * 13 + "|",
     ]
     print("\n".join(lines), flush=True)
     for seed in parser.parse_args().seeds:

@@ -47,12 +47,17 @@ def run_quickstart(out: Path, seed: int, *, say: Say, run: Runner = run_command)
     say(f"Everything is written under {out.resolve()}")
     done = run_steps(steps, out, again=shown(again), say=say, run=run)
     bundle = bundle_of(out)
-    use = [shown(["demo", str(bundle)]), shown(["serve", str(bundle)])]
+    both = ["demo", str(bundle), str(source_only_bundle_of(out))]
+    use = [shown(both), shown(["serve", str(bundle)])]
     pictures = before_after(out / "pictures")
     timed = [(step, done[step.name].seconds) for step in steps]
     report = write_report(out, bundle, timed, pictures, use)
     say(_summary(report, done, time.monotonic() - start))
-    say("\n".join(["See it in the browser, or serve it:", *(f"  $ {line}" for line in use)]))
+    say(
+        "\n".join(
+            ["See before and after in the browser, or serve it:", *(f"  $ {line}" for line in use)]
+        )
+    )
     return report
 
 
@@ -68,15 +73,24 @@ def steps_of(out: Path, seed: int) -> list[Step]:
         _score("score source-only at home", before, f"{SOURCE}#val", out / "home"),
         _score("score source-only in the target", before, f"{TARGET}#val", out / "before"),
         _score("score the adapted network in the target", after, f"{TARGET}#val", out / "after"),
-        Step("export and verify",
-             ("export", str(after), "--out", str(bundle_of(out)), "--data", f"{TARGET}#val"),
-             bundle_of(out) / "bundle.json"),
+        _export("export and verify", after, bundle_of(out)),
+        _export("export source-only, to compare with", before, source_only_bundle_of(out)),
     ]  # fmt: skip
 
 
 def bundle_of(out: Path) -> Path:
     """Where the exported bundle lies."""
     return out / "toytown_bundle"
+
+
+def source_only_bundle_of(out: Path) -> Path:
+    """Where the bundle of the network lies that was trained on the source only."""
+    return out / "toytown_source_only"
+
+
+def _export(name: str, run: Path, bundle: Path) -> Step:
+    command = ("export", str(run), "--out", str(bundle), "--data", f"{TARGET}#val")
+    return Step(name, command, bundle / "bundle.json")
 
 
 def _adapt(method: str, run: Path, seed: int) -> tuple[str, ...]:

@@ -82,16 +82,26 @@ def test_the_commands_are_those_a_person_types() -> None:
         "evaluate qs/self_training --data toytown:camera#val --json qs/after.json "
         "--pictures qs/pictures/after",
         "export qs/self_training --out qs/toytown_bundle --data toytown:camera#val",
+        "export qs/source_only --out qs/toytown_source_only --data toytown:camera#val",
     ]
 
 
 def test_the_road_is_walked_in_order_and_told(ran) -> None:
     out, said, commands = ran
-    assert commands.seen == ["adapt", "adapt", "evaluate", "evaluate", "evaluate", "export"]
+    assert commands.seen == [
+        "adapt",
+        "adapt",
+        "evaluate",
+        "evaluate",
+        "evaluate",
+        "export",
+        "export",
+    ]
     assert said[0] == f"Everything is written under {out}"
     assert f"Report: {out / 'report.html'}" in said[-2]
     assert re.search(r"Done: \d+\.\d minutes of work", said[-2])
-    assert f"$ roadshift demo {out / 'toytown_bundle'}" in said[-1]
+    both = f"{out / 'toytown_bundle'} {out / 'toytown_source_only'}"
+    assert f"$ roadshift demo {both}" in said[-1]
     assert f"$ roadshift serve {out / 'toytown_bundle'}" in said[-1]
 
 
@@ -112,7 +122,7 @@ def test_a_failing_export_names_itself_and_how_to_go_on(tmp_path, make_bundle) -
     with pytest.raises(Failure) as failure:
         run_quickstart(out, 5, say=lambda _: None, run=Commands(make_bundle, fails="export"))
     message = str(failure.value)
-    assert "step 6 of 6 (export and verify)" in message
+    assert "step 6 of 7 (export and verify)" in message
     assert f"roadshift quickstart --out '{out}' --seed 5" in message
     assert (out / "after.json").exists()
 
@@ -165,7 +175,8 @@ def test_the_report_tells_how_and_what_next(ran) -> None:
     out, _, _ = ran
     report = (out / "report.html").read_text()
     assert f"roadshift export {out}/self_training --out {out}/toytown_bundle" in report
-    assert f"<pre>roadshift demo {out}/toytown_bundle</pre>" in report
+    both = f"{out}/toytown_bundle {out}/toytown_source_only"
+    assert f"<pre>roadshift demo {both}</pre>" in report
     assert "strongest_colour" in report
 
 
