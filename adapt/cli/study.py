@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adapt import checkpoint
+from adapt.cli import study_features
 from adapt.data.datasets import unlabelled
 from adapt.evaluation.evaluate import Views
 from adapt.evaluation.label_free import BETTER, label_free, ranking
@@ -21,6 +22,9 @@ from adapt.saved_state import kept_steps
 from roadshift import UserError, replacing
 
 app = App(name="study", help="Questions to trained runs that are neither training nor export.")
+app.command(study_features.retrieval, name="retrieval")
+app.command(study_features.embedding, name="embedding")
+app.command(study_features.unseen, name="unseen")
 
 
 @app.command(name="signals")

@@ -83,9 +83,9 @@ def compare(
     folder is no run, when not all have one class map and a class in common, or the labels have none
     of those classes.
     """
-    candidates = _opened(asked)
-    shared, colours = _shared(candidates), _colours(candidates)
-    truth = _only(labelled(asked.data).mapped(_class_map(candidates)), shared)
+    candidates = opened(asked)
+    shared, colours = shared_classes(candidates), _colours(candidates)
+    truth = of_classes_alone(labelled(asked.data).mapped(common_class_map(candidates)), shared)
     chosen = np.linspace(0, len(truth) - 1, min(PICTURED, len(truth))).astype(int).tolist()
     say("the cost of a frame")
     frame = torch.from_numpy(truth.image(0))[None].to(asked.device)
@@ -115,7 +115,7 @@ def compare(
     return comparison, grid(frames, columns, colours)
 
 
-def _opened(asked: Request) -> list[ComparedRun]:
+def opened(asked: Request) -> list[ComparedRun]:
     """All runs, by their folders' names, or by their paths where two have the same name.
 
     A run that deploys the mean of several segmentors is followed by each of them.
@@ -174,7 +174,7 @@ def _colours(candidates: Sequence[ComparedRun]) -> dict[str, Colour]:
     return colours
 
 
-def _shared(candidates: Sequence[ComparedRun]) -> tuple[str, ...]:
+def shared_classes(candidates: Sequence[ComparedRun]) -> tuple[str, ...]:
     """The classes that all runs have, in the order of the first."""
     sets = [one.info.classes for one in candidates]
     shared = tuple(c for c in sets[0] if all(c in classes for classes in sets))
@@ -184,7 +184,7 @@ def _shared(candidates: Sequence[ComparedRun]) -> tuple[str, ...]:
     return shared
 
 
-def _class_map(candidates: Sequence[ComparedRun]) -> Mapping[str, str]:
+def common_class_map(candidates: Sequence[ComparedRun]) -> Mapping[str, str]:
     """The class map that all runs have; it may be empty."""
     first = candidates[0]
     for one in candidates:
@@ -196,7 +196,7 @@ def _class_map(candidates: Sequence[ComparedRun]) -> Mapping[str, str]:
     return first.info.class_map
 
 
-def _only(labels: LabelledImages, classes: tuple[str, ...]) -> LabelledImages:
+def of_classes_alone(labels: LabelledImages, classes: tuple[str, ...]) -> LabelledImages:
     """Labels of these classes alone, whatever classes they are asked for later."""
     known = labels.with_classes(classes)
     return replace(known, ids={k: name for k, name in known.ids.items() if name in classes})

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal  # noqa: F401 - inherited types are looked up here
+from typing import (
+    Any,
+    Literal,  # noqa: F401 # pyright: ignore[reportUnusedImport] - inherited types are looked up here
+)
 
 from adapt.methods.pivot import pivot
 from adapt.methods.pivot.features import FeaturesConfig
