@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from demo.html_parts import size_text
 from demo.page.clip import MOST_BYTES as MOST_CLIP_BYTES
 from demo.page.clip import clip_stream
 from demo.page.label_picture import read_labels
@@ -25,6 +26,7 @@ from demo.page.segmentation import (
     At,
     SegmentedImage,
     advice,
+    learnt_size,
     note,
     open_picture,
     segment,
@@ -94,7 +96,7 @@ class Api:
         ]
 
     async def _about(self, _request: Request) -> Response:
-        bundle = self.bundle
+        bundle, learnt = self.bundle, learnt_size(self.bundle)
         return JSONResponse(
             {
                 "name": bundle.name,
@@ -103,6 +105,7 @@ class Api:
                 "palette": bundle.palette,
                 "scale": viridis(),
                 "examples": len(self._golden),
+                "learnt": learnt and size_text(learnt),
                 "address": "http://127.0.0.1:8000",
             }
         )
@@ -122,9 +125,7 @@ class Api:
 
     async def _segment(self, request: Request) -> Response:
         engine = self._model(request).engine
-        at = request.query_params.get("size", "own")
-        if at not in ("own", "learnt"):
-            raise Refusal(400, "size is 'own' or 'learnt'")
+        at = _at(request)
         async with self._queue.place():
             body = await read_body(request, MOST_BYTES)
             values = await self._queue.run(_segmented, engine, body, at)
@@ -151,10 +152,11 @@ class Api:
 
     async def _video(self, request: Request) -> Response:
         """A clip under its class colours: lines of JSON while it is made, then the WebM file."""
+        at = _at(request)
         async with self._clips.place():
             body = await read_body(request, MOST_CLIP_BYTES)
         return StreamingResponse(
-            clip_stream(self._models[0].engine, body, self._clips, self._queue),
+            clip_stream(self._models[0].engine, body, at, self._clips, self._queue),
             media_type="application/octet-stream",
         )
 
@@ -163,6 +165,14 @@ class Api:
         if number not in map(str, range(len(self._models))):
             raise Refusal(404, "There is no such model.")
         return self._models[int(number)]
+
+
+def _at(request: Request) -> At:
+    """The size at which the network sees what was sent."""
+    found = request.query_params.get("size", "own")
+    if found not in ("own", "learnt"):
+        raise Refusal(400, "size is 'own' or 'learnt'")
+    return found
 
 
 def _number(request: Request, name: str) -> int:

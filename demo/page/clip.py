@@ -13,7 +13,7 @@ from pathlib import Path
 
 import cv2
 
-from demo.page.segmentation import resized, scaled, working_size
+from demo.page.segmentation import At, resized, scaled, working_size
 from demo.page.visitors import Queue
 from roadshift import Failure, UserError
 from serve.limits import Refusal
@@ -31,7 +31,7 @@ UNREADABLE = "This file is no video that can be read here: choose an MP4, WebM, 
 
 
 async def clip_stream(
-    engine: Engine, clip: bytes, clips: Queue, pictures: Queue
+    engine: Engine, clip: bytes, at: At, clips: Queue, pictures: Queue
 ) -> AsyncGenerator[bytes]:
     """Lines of JSON, {"done": frames, "of": frames}, then {"bytes": n, "note": …} and n bytes.
 
@@ -42,7 +42,7 @@ async def clip_stream(
             with tempfile.TemporaryDirectory(prefix="roadshift-clip-") as folder:
                 source, result = Path(folder) / "clip", Path(folder) / "overlay.webm"
                 source.write_bytes(clip)
-                frames = annotated(engine, source, result)
+                frames = annotated(engine, source, result, at)
                 try:
                     while (progress := await pictures.run(lambda: next(frames, None))) is not None:
                         yield _line(progress)
@@ -60,8 +60,10 @@ async def clip_stream(
         yield _line({"error": str(error)})
 
 
-def annotated(engine: Engine, clip: Path, out: Path) -> Generator[dict[str, int]]:
+def annotated(engine: Engine, clip: Path, out: Path, at: At) -> Generator[dict[str, int]]:
     """Writes `out` a frame a step; tells after each how many are done, and of how many.
+
+    `at` is the size at which the network sees the frames.
 
     Raises UserError for a file without a frame that can be read.
     """
@@ -70,26 +72,21 @@ def annotated(engine: Engine, clip: Path, out: Path) -> Generator[dict[str, int]
         frame = next_frame(capture)
         if frame is None:
             raise UserError("no frame can be read")
-        size = _size(engine, (frame.shape[0], frame.shape[1]))
+        height, width = scaled((frame.shape[0], frame.shape[1]), MOST_PIXELS)
+        size = max(2, height - height % 2), max(2, width - width % 2)  # the codec works in pairs
+        seen = working_size(engine.bundle, size, at)
         first = resized(frame, size, cv2.INTER_AREA)
         with writing(out, fps or FPS, first) as writer:
             done = 0
             while frame is not None and done < MOST_FRAMES:
                 small = resized(frame, size, cv2.INTER_AREA)
-                labels = engine.segment(small[None]).labels[0]
+                labels = engine.segment(resized(small, seen, cv2.INTER_AREA)[None]).labels[0]
+                labels = resized(labels, size, cv2.INTER_NEAREST)
                 blend = overlay(small, labels, engine.bundle.palette)
                 writer.write(cv2.cvtColor(blend, cv2.COLOR_RGB2BGR))
                 done += 1
                 yield {"done": done, "of": max(done, min(count, MOST_FRAMES))}
                 frame = next_frame(capture)
-
-
-def _size(engine: Engine, found: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) of the frames: the bundle's only size, or at most MOST_PIXELS, in pairs."""
-    if engine.bundle.size is not None:
-        return working_size(engine.bundle, found, "own")
-    height, width = scaled(found, MOST_PIXELS)
-    return max(2, height - height % 2), max(2, width - width % 2)
 
 
 def _line(values: dict[str, int] | dict[str, str]) -> bytes:

@@ -1,9 +1,11 @@
 // The tab Video: a clip goes up, progress comes back, then the clip under its class colours.
 
-import { button, make } from "./html.js";
+import { button, choice, make } from "./html.js";
 import { Part } from "./tab.js";
 
 class Video extends Part {
+  size = "own";
+
   build() {
     const file = make("input", { type: "file", accept: "video/*", id: "clip", "aria-describedby": "clip-help",
       onchange: () => { if (file.files[0]) this.work(file.files[0]); file.value = ""; } });
@@ -14,9 +16,16 @@ class Video extends Part {
     this.player = make("video", { controls: true, loop: true, muted: true, playsInline: true, hidden: true, className: "rs-player",
       "aria-label": "The clip under its class colours" });
     this.link = make("a", { className: "rs-button", hidden: true }, "Download the clip (WebM)");
-    this.append(make("div", { className: "rs-buttons" }, this.choose, this.cancel),
+    this.append(make("div", { className: "rs-buttons" }, this.choose, this.sizes(), this.cancel),
       make("p", { className: "rs-note", id: "clip-help" }, "Up to 64 MB; the first half minute is shown, without sound, at most 512x1024 pixels."),
       this.bar, this.note, this.player, this.link);
+  }
+
+  sizes() {
+    const { learnt } = this.about;
+    if (!learnt) return null;
+    return choice("Size at which the network sees the clip",
+      [["own", "As it is"], ["learnt", `As large as what it learnt from (${learnt})`]], "own", (size) => { this.size = size; });
   }
 
   show() {} // a clip is not the picture on show
@@ -49,7 +58,7 @@ class Video extends Part {
   }
 
   async send(file, signal) {
-    const answer = await fetch("roadshift/video", { method: "POST", body: file, signal });
+    const answer = await fetch(`roadshift/video?size=${this.size}`, { method: "POST", body: file, signal });
     if (!answer.ok) throw new Error((await answer.json()).error);
     const reader = answer.body.getReader();
     let kept = new Uint8Array();

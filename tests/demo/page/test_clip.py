@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from demo.page import clip
+from demo.page.segmentation import At
 from demo.page.visitors import Queue
 from serve.runtime.engine import Engine
 
@@ -20,11 +21,13 @@ def make_clip(path, street, frames: int = 5, size=(64, 96)) -> bytes:
     return path.read_bytes()
 
 
-def streamed(engine, content: bytes, clips: Queue | None = None) -> tuple[list[dict], bytes]:
+def streamed(
+    engine, content: bytes, clips: Queue | None = None, at: At = "own"
+) -> tuple[list[dict], bytes]:
     """The lines of the answer, and the bytes after them."""
 
     async def all_of_it() -> bytes:
-        parts = clip.clip_stream(engine, content, clips or Queue(0), Queue())
+        parts = clip.clip_stream(engine, content, at, clips or Queue(0), Queue())
         return b"".join([part async for part in parts])
 
     lines, rest = [], anyio.run(all_of_it)
@@ -62,6 +65,15 @@ def test_long_and_large_clips_are_cut_and_scaled(bundle, street, tmp_path, monke
     assert capture.read()[1].shape == (32, 48, 3)
 
 
+def test_frames_can_be_seen_at_the_size_learnt(bundle, street, tmp_path, monkeypatch) -> None:
+    engine, seen = Engine(bundle, threads=1), []
+    segment = engine.segment
+    monkeypatch.setattr(engine, "segment", lambda one: seen.append(one.shape) or segment(one))
+    content = make_clip(tmp_path / "a.mp4", street, frames=1)
+    streamed(engine, content, at="learnt")
+    assert seen == [(1, 148, 222, 3)]  # as many pixels as 128x256, in the clip's shape
+
+
 @pytest.mark.parametrize("content", [b"", b"no video"])
 def test_what_is_no_video_is_told_without_a_path(bundle, content) -> None:
     lines, _ = streamed(Engine(bundle, threads=1), content)
@@ -80,7 +92,7 @@ def test_who_leaves_leaves_nothing_behind(bundle, street, tmp_path, monkeypatch)
 
     async def leave() -> None:
         queue = Queue(0)
-        parts = clip.clip_stream(Engine(bundle, threads=1), content, queue, Queue())
+        parts = clip.clip_stream(Engine(bundle, threads=1), content, "own", queue, Queue())
         await anext(parts)
         assert list((tmp_path / "scratch").iterdir())
         await parts.aclose()
