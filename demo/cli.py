@@ -28,6 +28,7 @@ def demo(
     *,
     host: str = "127.0.0.1",
     port: int = 7860,
+    allow_host: tuple[str, ...] = (),
     precision: Precision = "fp32",
     trust: Annotated[Trust, Parameter(name="*")] = Trust(),
 ) -> None:
@@ -46,6 +47,9 @@ def demo(
         Address to listen on. The default is this machine only; the page has no login.
     port
         Port to listen on; 0 takes any free one.
+    allow_host
+        A name (a Host header) that is answered to beside localhost, as a proxy may send; with it
+        no other is, on any address.
     precision
         Which of the bundle's segmentors to show.
     """
@@ -72,7 +76,7 @@ def demo(
         print(f"Demo on http://{address}:{listener.getsockname()[1]}/ (Ctrl-C ends it)", flush=True)
         if host not in LOOPBACK:
             print("Everyone who reaches this address can use the page: it has no login.")
-        serve_page(api, listener)
+        serve_page(api, listener, allow_host)
 
 
 def titles(bundles: Sequence[Bundle]) -> list[str]:

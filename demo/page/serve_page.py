@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from collections.abc import Sequence
 
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp
 
 from demo.page.api import Api
@@ -16,13 +16,18 @@ from demo.page.app import about, build
 from demo.page.link_preview import LinkPreview
 from demo.page.theme import page_css, theme
 from demo.page.visitors import Doors
+from serve.http.host_check import HostCheck
 from serve.http.listening_socket import LOOPBACK
 
 HEAD = '<script type="module" src="roadshift/static/main.js"></script>'
 
 
-def page_app(api: Api, host: str, port: int) -> ASGIApp:
-    """The page and what its scripts ask for, as one ASGI app."""
+def page_app(api: Api, host: str, port: int, hosts: Sequence[str] = ()) -> ASGIApp:
+    """The page and what its scripts ask for, as one ASGI app.
+
+    On a loopback address, and where there are any `hosts`, only these and the loopback's own names
+    are answered to: another site's name that resolves to this machine must not reach the page.
+    """
     page = build(api.bundle, api.tabs)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, routes=api.routes())
     # Mounted, not launched: launch() asks the network, honours a proxy and can open a tunnel.
@@ -32,16 +37,13 @@ def page_app(api: Api, host: str, port: int) -> ASGIApp:
         show_error=True, css=page_css(), theme=theme(), head=HEAD,
     )  # fmt: skip
     app = Doors(LinkPreview(app, str(page.title), about(api.bundle)))
-    if host in LOOPBACK:
-        # Another site's name that resolves to this machine must not reach the page.
-        return TrustedHostMiddleware(app, allowed_hosts=[*LOOPBACK, "[::1]"])
-    return app
+    return HostCheck(app, [*LOOPBACK, *hosts]) if host in LOOPBACK or hosts else app
 
 
-def serve_page(api: Api, listener: socket.socket) -> None:
+def serve_page(api: Api, listener: socket.socket, hosts: Sequence[str] = ()) -> None:
     """Serves the page on a listening socket until Ctrl-C, which returns."""
     host, port = listener.getsockname()[:2]
-    app = page_app(api, host, port)
+    app = page_app(api, host, port, hosts)
     # An open page holds a connection for as long as it is open: one second, then it is cut.
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
     with contextlib.suppress(KeyboardInterrupt):

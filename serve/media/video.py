@@ -88,8 +88,9 @@ def writing(path: Path, fps: float, frame: NDArray[np.uint8]) -> Generator[cv2.V
     writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, fps, size)
     try:
         if not writer.isOpened():
-            kind = path.suffix[1:].upper()
-            raise Failure(f"this OpenCV cannot write {kind} video of {hxw(size[::-1])}")
+            raise Failure(
+                f"this OpenCV cannot write {path.suffix[1:].upper()} video of {hxw(size[::-1])}"
+            )
         yield writer
     finally:
         writer.release()
