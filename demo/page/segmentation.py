@@ -95,10 +95,12 @@ def segment(engine: Engine, picture: Opened, at: At = "own") -> SegmentedImage:
 
 
 def learnt_size(bundle: Bundle) -> Size | None:
-    """(height, width) of the pictures that it learnt from; None where the bundle does not say."""
-    size = bundle.size or bundle.provenance.get("work_size")
-    # Without one it learnt from frames as they are; the first size compared is that of its frames.
-    size = size or next((one["size"] for one in _compared(bundle)), None)
+    """(height, width) of the pictures that it learnt from; None where the bundle does not say, and
+    where its graph brings every picture to the size that it works at."""
+    if bundle.provenance.get("work_size"):
+        return bundle.size
+    # It learnt from frames as they are: the first size compared is that of its frames.
+    size = bundle.size or next((one["size"] for one in _compared(bundle)), None)
     return (int(size[0]), int(size[1])) if size else None
 
 

@@ -16,7 +16,7 @@ from demo.page.app import about, build
 from demo.page.link_preview import LinkPreview
 from demo.page.theme import page_css, theme
 from demo.page.visitors import Doors
-from serve.http.host_check import HostCheck
+from serve.http.guard import HostCheck
 from serve.http.listening_socket import LOOPBACK
 
 HEAD = '<script type="module" src="roadshift/static/main.js"></script>'

@@ -99,7 +99,13 @@ def make_bundle(folder: Path, size: tuple[int, int] | None = None) -> Bundle:
     images = [street(*(size or (128, 256)), seed) for seed in (1, 2)]
     contents = {"segmentor.onnx": graph(size)}
     checks: dict[str, object] = {
-        "precisions": {"fp32": {"min_agreement": 0.999, "label_agreement": 1.0}}
+        "precisions": {
+            "fp32": {
+                "min_agreement": 0.999,
+                "label_agreement": 1.0,
+                "sizes": [{"size": [128, 256]}],
+            }
+        }
     }
     rebuilt = []
     if size is None:
@@ -113,7 +119,7 @@ def make_bundle(folder: Path, size: tuple[int, int] | None = None) -> Bundle:
             route="dense", opset=18,
             provenance={"method": "strongest_colour", "source": "drawn:<game>",
                         "target": "drawn:camera", "seed": 3,
-                        "work_size": [128, 256]},
+                        "work_size": None},
             scores={"drawn:camera#val": {"miou": 61.25, "iou": {"sky": 93.5}}},
             checks=checks, files={},
         ),

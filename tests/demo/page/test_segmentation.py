@@ -25,8 +25,10 @@ from serve.runtime.engine import Engine
 
 @pytest.fixture(scope="module")
 def learnt(bundle):
-    """The bundle, of a network that learnt from 128x256."""
-    return replace(bundle, provenance={"work_size": [128, 256]})
+    """The bundle, of a network that learnt from frames of 128x256 as they are."""
+    sizes = [{"size": [128, 256]}, {"size": [32, 32]}]
+    checks = {"precisions": {"fp32": {"min_agreement": 0.999, "sizes": sizes}}}
+    return replace(bundle, provenance={"work_size": None}, checks=checks)
 
 
 def picture(image) -> Opened:
@@ -66,15 +68,11 @@ def test_a_much_larger_picture_comes_with_advice(learnt, bundle, fixed_bundle, s
     assert "4.0 times as high and wide" in given["text"]
     assert given["learnt"] == "128x256"
     assert advice(learnt, picture(street(256, 512))) is None
-    assert (
-        advice(replace(bundle, provenance={}), large) is None
-    )  # it does not say what it learnt from
+    silent = {"precisions": {"fp32": {"min_agreement": 0.999}}}
+    assert advice(replace(bundle, checks=silent), large) is None  # it does not say
+    inside = replace(learnt, provenance={"work_size": [128, 256]})
+    assert advice(inside, large) is None  # its graph resizes every picture
     assert advice(fixed_bundle, large) is None  # there is nothing to choose
-
-
-def test_without_a_size_of_training_that_of_its_frames_counts(bundle) -> None:
-    checks = {"precisions": {"fp32": {"sizes": [{"size": [96, 160]}, {"size": [32, 32]}]}}}
-    assert learnt_size(replace(bundle, provenance={"work_size": None}, checks=checks)) == (96, 160)
 
 
 def test_a_huge_picture_is_scaled_down_and_says_so(bundle) -> None:
