@@ -34,7 +34,7 @@ from serve_overhead import drawn, trivial_bundle
 from serve.media.codec import encode_jpeg, encode_png
 
 HEAD = "POST /segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
-CODE = "import sys, pathlib, serve.cli.serve as c; c.serve(pathlib.Path(sys.argv[1]), port=0)"
+SERVE = "-m roadshift serve"
 SMALL = encode_png(np.zeros((8, 8), np.uint8))
 LIMIT = 60.0
 """Seconds after which a wait is called endless."""
@@ -80,7 +80,7 @@ def serving(tree: Path, bundle: Path, folder: Path) -> Generator[Running]:
     log = folder / "log"
     with log.open("w") as errors:
         process = subprocess.Popen(
-            ["bash", "-c", f'ulimit -n 1024; exec "{sys.executable}" -c "{CODE}" "{bundle}"'],
+            ["bash", "-c", f'ulimit -n 1024; exec "{sys.executable}" {SERVE} "{bundle}" --port 0'],
             cwd=tree,
             env={**os.environ, "PYTHONPATH": f"{tree}:{os.environ.get('PYTHONPATH', '')}"},
             stdout=subprocess.PIPE,

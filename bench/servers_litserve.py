@@ -1,0 +1,33 @@
+"""LitServe with one worker, for bench/servers.py: servers_litserve.py GRAPH.onnx PORT."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+from fastapi import Response
+from servers_sides import Labels
+
+library: Any = import_module("litserve")  # installed where this side is measured
+
+
+class Api(library.LitAPI):
+    """It takes files in forms."""
+
+    def setup(self, _: str) -> None:
+        self.work = Labels(sys.argv[1])
+
+    def decode_request(self, request: Any) -> bytes:
+        return request["image"].file.read()
+
+    def predict(self, jpeg: bytes) -> bytes:
+        return self.work(jpeg)
+
+    def encode_response(self, png: bytes) -> Any:
+        return Response(png, media_type="image/png")
+
+
+if __name__ == "__main__":
+    server = library.LitServer(Api(), accelerator="cpu", timeout=False)
+    server.run(port=int(sys.argv[2]), generate_client_file=False, log_level="warning")
