@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from roadshift import UserError
 from serve.limits import Refusal
 from serve.models.batcher import Batcher
+from serve.models.drift import Drift
 from serve.models.metrics import ModelMetrics
 from serve.models.model_spec import ModelSpec
 from serve.runtime.engine import Engine
@@ -22,6 +23,8 @@ class Model:
     spec: ModelSpec
     metrics: ModelMetrics
     line: Batcher
+    drift: Drift | None = None
+    """What looks at a segmentor's frames."""
     under_way: int = 0
     """Requests that have begun and not ended, be it that their bodies still come in."""
 
@@ -78,6 +81,12 @@ class Catalogue:
             )
         version = self._versions[bundle] = self._versions.get(bundle, 0) + bool(graphs)
         return self._replace(bundle, [self._make(graph, str(version)) for graph in graphs])
+
+    def prepare(self) -> None:
+        """Has what looks at frames read the golden ones; it may take its time."""
+        for model in self.segmentors:
+            if model.drift is not None:
+                model.drift.prepare()
 
     def _replace(self, bundle: str, models: list[Model]) -> list[Model]:
         before = self._bundles.get(bundle, [])

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from serve.models.drift import DriftMetrics
 from serve.models.tallies import Counts, Tallies
 
 RequestStage: TypeAlias = Literal["compute_input", "queue", "compute_infer", "compute_output"]
@@ -77,6 +78,7 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+        self.drift = DriftMetrics(self.registry)
         self.registry.register(_TritonNames(self._models))
 
     def of_model(self, name: str, version: str) -> ModelMetrics:

@@ -52,6 +52,7 @@ class Repository:
                     "not reproduce its golden frames; the server's log says more. Nothing changed",
                 ) from error
             self._before += self._catalogue.put(name, graphs)
+            await anyio.to_thread.run_sync(self._catalogue.prepare)
             version = self._catalogue.models[name].spec.version
             log.info("%s: version %s is loaded: %s", name, version, found)
 

@@ -11,15 +11,18 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from roadshift import Failure, UserError
-from serve.limits import GONE, Limits, Refusal
+from roadshift import UserError
+from serve.limits import Limits, Refusal
 from serve.models.batcher import Batcher, Outputs, SharedDevice
 from serve.models.byte_budget import ByteBudget
 from serve.models.catalogue import Catalogue, Model
+from serve.models.drift import Drift
 from serve.models.metrics import Metrics, RequestStage
 from serve.models.model_spec import model_spec
 from serve.models.repository import Opener, Repository, golden_words
+from serve.models.tallies import reason_of
 from serve.models.workers import Workers, until
+from serve.runtime.engine import Engine
 from serve.runtime.graph import Graph
 
 T = TypeVar("T")
@@ -79,7 +82,9 @@ class Service:
         metrics = self.metrics.of_model(spec.name, spec.version)
         line = Batcher(graph, self._device, self.limits, metrics)
         metrics.pending = lambda: line.taken
-        return Model(graph, spec, metrics, line)
+        looked_at = isinstance(graph, Engine)
+        drift = Drift(graph.bundle, self.metrics.drift) if looked_at else None
+        return Model(graph, spec, metrics, line, drift)
 
     @property
     def unready(self) -> str | None:
@@ -127,7 +132,7 @@ class Service:
             model.line.require_room()
             yield
         except BaseException as error:
-            reason = _reason(error)
+            reason = reason_of(error)
             failures[reason] += 1
             (tallies.cancel if reason == "CANCELED" else tallies.fail).add(began)
             raise
@@ -170,7 +175,10 @@ class Service:
         `deadline` (of the event loop's time) comes first. Cancelling leaves the line.
         """
         self.check(model, values.shape)
-        return await model.line.run(values, wanted, deadline, first=first)
+        outputs = await model.line.run(values, wanted, deadline, first=first)
+        if model.drift is not None:
+            model.drift.see(values, outputs)
+        return outputs
 
     async def encode(self, model: Model, call: Callable[[], T], deadline: float | None) -> T:
         """`call()` in a thread for encoding, counted as the model's. Refusal 504."""
@@ -186,20 +194,14 @@ class Service:
         return answer
 
     def check_golden(self) -> str:
-        """Whether every graph reproduces the golden frames, in words; Failure when one does not."""
+        """Whether every graph reproduces the golden frames, in words; Failure when one does not.
+
+        And reads of them what usual frames look like.
+        """
+        self.catalogue.prepare()
         return golden_words([model.graph for model in self.models.values()])
 
     def close(self) -> None:
         """Ends the threads that wait for work."""
         for workers in (self._decoders, self._encoders, self._device.thread):
             workers.close()
-
-
-def _reason(error: BaseException) -> str:
-    """Why a request failed, in Triton's words."""
-    status = error.status if isinstance(error, Refusal) else 0
-    if status in (429, 503, 504):
-        return "REJECTED"
-    if status == GONE or not isinstance(error, Exception):
-        return "CANCELED"
-    return "BACKEND" if isinstance(error, Failure) else "OTHER"

@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from roadshift import Failure
+from serve.limits import GONE, Refusal
+
 REASONS = ("REJECTED", "CANCELED", "BACKEND", "OTHER")
 """Why a request has failed, in Triton's words."""
 
@@ -48,3 +51,13 @@ class Counts:
     executions: int = 0
     """Calls of the engine; fewer than images where several were run together."""
     failures: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a request failed, in Triton's words."""
+    status = error.status if isinstance(error, Refusal) else 0
+    if status in (429, 503, 504):
+        return "REJECTED"
+    if status == GONE or not isinstance(error, Exception):
+        return "CANCELED"
+    return "BACKEND" if isinstance(error, Failure) else "OTHER"
