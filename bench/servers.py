@@ -15,6 +15,7 @@ import argparse
 import http.client
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -49,11 +50,12 @@ class Server:
 
     def __init__(self, name: str, command: list[str], port: int, asked: Asked) -> None:
         self.name, self.port, self.asked = name, port, asked
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
 
     def wait(self) -> None:
-        """Until it answers; raises when it ends instead."""
-        while self.process.poll() is None:
+        """Until it answers; ends this program when it does not within two minutes."""
+        end = time.monotonic() + 120
+        while self.process.poll() is None and time.monotonic() < end:
             with suppress(OSError):
                 connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
                 headers = {"Content-Type": self.asked.content_type}
@@ -61,7 +63,7 @@ class Server:
                 if connection.getresponse().status == 200:
                     return
             time.sleep(0.2)
-        raise SystemExit(f"{self.name} did not start: exit code {self.process.returncode}")
+        raise SystemExit(f"{self.name} did not start (exit code {self.process.returncode})")
 
     def measure(self, clients: int, seconds: float) -> Load:
         """Clients against it."""
@@ -72,7 +74,8 @@ class Server:
         self.process.terminate()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(20)
-        self.process.kill()
+        with suppress(ProcessLookupError):  # some leave their workers behind
+            os.killpg(self.process.pid, signal.SIGKILL)
 
 
 def bare(python: str, graph: Path, image: Path, clients: int, seconds: float) -> Load:

@@ -28,6 +28,10 @@ class Api(library.LitAPI):
         return Response(png, media_type="image/png")
 
 
+# LitServe makes its route of these, where they are there.
+Api.decode_request.__annotations__ = {}
+Api.encode_response.__annotations__ = {}
+
 if __name__ == "__main__":
     server = library.LitServer(Api(), accelerator="cpu", timeout=False)
     server.run(port=int(sys.argv[2]), generate_client_file=False, log_level="warning")
