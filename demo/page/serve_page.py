@@ -16,8 +16,10 @@ from demo.page.app import about, build
 from demo.page.link_preview import LinkPreview
 from demo.page.theme import page_css, theme
 from demo.page.visitors import Doors
+from serve.http.connection import connections_within
 from serve.http.guard import HostCheck
 from serve.http.listening_socket import LOOPBACK
+from serve.limits import Limits
 
 HEAD = '<script type="module" src="roadshift/static/main.js"></script>'
 
@@ -45,6 +47,8 @@ def serve_page(api: Api, listener: socket.socket, hosts: Sequence[str] = ()) -> 
     host, port = listener.getsockname()[:2]
     app = page_app(api, host, port, hosts)
     # An open page holds a connection for as long as it is open: one second, then it is cut.
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app, http=connections_within(Limits()), log_level="warning", timeout_graceful_shutdown=1
+    )
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])

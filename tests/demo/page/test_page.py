@@ -1,6 +1,8 @@
 """The demo page in a real browser: what comes in, what is shown, who may ask."""
 
+import contextlib
 import json
+import socket
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -73,7 +75,7 @@ def test_a_huge_photo_is_scaled_down_with_a_word(page, tmp_path) -> None:
 def test_the_size_learnt_is_offered(page, tmp_path, street) -> None:
     Image.fromarray(street(512, 512)).save(tmp_path / "large.png")
     upload(page, tmp_path / "large.png")
-    page.wait_for_selector("#warning", state="visible")
+    said(page, "large.png: ")
     assert "2.8 times as high and wide" in page.locator("#warning").inner_text()
     page.get_by_text("At the size it learnt (181x181)").click()
     said(page, "seen by the network at 181x181")
@@ -171,6 +173,15 @@ def test_gradio_takes_neither_files_nor_calls(demo) -> None:
         assert answer(f"{demo[0]}gradio_api/{path}", data=b"{}")[0] == 403
     _, listed = answer(f"{demo[0]}gradio_api/info")
     assert json.loads(listed) == {"named_endpoints": {}, "unnamed_endpoints": {}}
+
+
+@pytest.mark.slow
+def test_who_connects_and_says_nothing_is_cut_off(demo) -> None:
+    host, port = demo[0].removeprefix("http://").strip("/").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as silent:
+        silent.settimeout(20)
+        with contextlib.suppress(ConnectionResetError):
+            assert silent.recv(1) == b""
 
 
 def test_a_file_beyond_the_limit_is_refused(demo) -> None:
