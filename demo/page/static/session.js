@@ -15,8 +15,9 @@ class Session extends EventTarget {
   }
 
   // Takes a picture file; what it shows is announced by the event, what went wrong by the status.
-  async choose(blob, name) {
+  async choose(blob, name, size = "own") {
     const turn = ++this.turn;
+    this.size = size;
     this.say(`Looking at ${name} …`, "busy");
     try {
       const answer = await this.ask(blob, 0);
@@ -31,8 +32,7 @@ class Session extends EventTarget {
   }
 
   resize(size) {
-    this.size = size;
-    if (this.source) this.choose(this.source.blob, this.source.name);
+    if (this.source) this.choose(this.source.blob, this.source.name, size);
   }
 
   // What the bundle of that number makes of the picture on show; asked for once.

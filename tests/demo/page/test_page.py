@@ -83,6 +83,12 @@ def test_the_size_learnt_is_offered(page, tmp_path, street) -> None:
     page.wait_for_function(
         "() => !document.querySelector('#status').textContent.includes('seen by')"
     )
+    page.get_by_text("At the size it learnt (181x181)").click()
+    said(page, "seen by the network at 181x181")
+    # Another picture is seen as it is, until its visitor says otherwise.
+    Image.fromarray(street(300, 300)).save(tmp_path / "next.png")
+    upload(page, tmp_path / "next.png")
+    assert "seen by" not in said(page, "next.png: ")
     page.click("#examples button")
     said(page, "example 1: ")
 
