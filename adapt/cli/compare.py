@@ -18,6 +18,7 @@ def compare_runs(
     *runs: Path,
     data: str,
     out: Path,
+    target: str = "",
     size: str = "",
     device: Literal["auto", "cpu", "cuda"] = "auto",
     threads: int = 0,
@@ -32,6 +33,9 @@ def compare_runs(
         labelled images, e.g. cityscapes:PATH#val
     out
         the folder for compare.html, compare.png and compare.json
+    target
+        images without labels, as of the city that is meant: also shows the label-free signal that
+        ranks best
     size
         HxW the images are resized to for every network; "" for the size of each one's training
     device
@@ -45,7 +49,7 @@ def compare_runs(
     if threads:
         torch.set_num_threads(threads)
     where = "cuda" if cuda and device != "cpu" else "cpu"
-    asked = Request(runs, data, parse_size(size, "size"), where)
+    asked = Request(runs, data, parse_size(size, "size"), where, target)
     with Console(stderr=True).status("comparing") as status:
         comparison, picture = compare(asked, lambda what: status.update(f"comparing {what}"))
     write(comparison, picture, out)

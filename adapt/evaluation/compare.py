@@ -15,13 +15,16 @@ from jaxtyping import UInt8
 from adapt import checkpoint
 from adapt.checkpoint import RunInfo
 from adapt.data.classes import Colour
-from adapt.data.datasets import LabelledImages, labelled
+from adapt.data.datasets import LabelledImages, labelled, unlabelled
 from adapt.evaluation.comparison_grid import Column, NamedImage, grid
 from adapt.evaluation.cost import Cost, Function, costs_of
 from adapt.evaluation.evaluate import Views, evaluate
+from adapt.evaluation.label_free import BEST, label_free
 from roadshift import UserError
 
 PICTURED = 4
+SIGNALLED = 32
+"""images of the target"""
 Labels = UInt8[np.ndarray, "h w"]
 
 
@@ -38,6 +41,8 @@ class Compared:
     miou: float | None
     iou: dict[str, float | None]
     cost: Cost
+    signal: float | None = None
+    """label_free.BEST of the target's images, where those were given"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +58,8 @@ class Comparison:
     palette: tuple[Colour, ...]
     left_out: tuple[str, ...]
     runs: tuple[Compared, ...]
+    target: str = ""
+    """the images without labels that the signal is of"""
 
 
 class Request(NamedTuple):
@@ -62,6 +69,8 @@ class Request(NamedTuple):
     data: str
     size: tuple[int, int] | None = None
     device: str = "cpu"
+    target: str = ""
+    """images without labels: each run is also asked for its label-free signal there"""
 
 
 class ComparedRun(NamedTuple):
@@ -87,6 +96,7 @@ def compare(
     shared, colours = shared_classes(candidates), _colours(candidates)
     truth = of_classes_alone(labelled(asked.data).mapped(common_class_map(candidates)), shared)
     chosen = np.linspace(0, len(truth) - 1, min(PICTURED, len(truth))).astype(int).tolist()
+    target = unlabelled(asked.target) if asked.target else None
     say("the cost of a frame")
     frame = torch.from_numpy(truth.image(0))[None].to(asked.device)
     costs = costs_of([one.function for one in candidates], frame)
@@ -95,6 +105,10 @@ def compare(
     for one, cost in zip(candidates, costs, strict=True):
         say(f"{one.name} ({len(runs) + 1} of {len(candidates)})")
         scored, seen = _scored(one, cost, truth, chosen)
+        if target:
+            segmentor, size = one.function
+            said = label_free(segmentor, target, size, SIGNALLED)
+            scored = replace(scored, signal=said[BEST])
         title = one.name if scored.miou is None else f"{one.name}: mIoU {scored.miou:.1f}"
         runs.append(scored)
         columns.append(Column(title, seen, [colours[c] for c in one.info.classes]))
@@ -110,6 +124,7 @@ def compare(
         palette=palette,
         left_out=tuple(c for c in colours if c not in shared),
         runs=tuple(runs),
+        target=asked.target,
     )
     frames = [NamedImage(truth.images.names[i], truth.image(i)) for i in chosen]
     return comparison, grid(frames, columns, colours)

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from adapt.evaluation.compare import Comparison
 from adapt.evaluation.cost import FORWARDS
+from adapt.evaluation.label_free import BEST, BETTER, MEANING
 from adapt.pictures.overlay import png
 from roadshift import hxw, replacing
 
@@ -66,7 +67,11 @@ def table(comparison: Comparison) -> Table:
     result = Table("", title=f"{comparison.data}: {_images(comparison)}")
     for name in names:
         result.add_column(name, justify="right")
-    for measures in (_ious(comparison), [_miou(comparison)], _costs(comparison)):
+    for measures in (
+        _ious(comparison),
+        [_miou(comparison), *_signal(comparison)],
+        _costs(comparison),
+    ):
         for measure in measures:
             cells = zip(measure.values, measure.best, strict=True)
             marked = [Text(value, "bold" if best else "") for value, best in cells]
@@ -87,6 +92,7 @@ def notes(comparison: Comparison) -> list[str]:
         f"Each run's last checkpoint on the {_images(c)} of {c.data}: IoU in percent at the "
         f"labels' own size, over the pixels of the {len(c.classes)} classes compared.",
         *left_out,
+        *([f"Without labels: {BEST} on {c.target}, {MEANING}."] if c.target else []),
         f"Cost: one frame of {hxw(c.frame)} through the whole deployed function (resizing, a "
         "translator where the method has one, the network without its auxiliary head), in torch "
         "and float32. GFLOPs are those of convolutions and matrix products, a multiply-add "
@@ -124,7 +130,7 @@ def _images(comparison: Comparison) -> str:
 
 
 def _summary(comparison: Comparison) -> str:
-    measures = [_miou(comparison), *_costs(comparison)]
+    measures = [_miou(comparison), *_signal(comparison), *_costs(comparison)]
     heads = "".join(
         f"<th>{head}</th>" for head in ("run", "method", "network", "steps", "works at")
     )
@@ -166,6 +172,15 @@ def _ious(comparison: Comparison) -> list[Measure]:
 
 def _miou(comparison: Comparison) -> Measure:
     return _measured("mIoU %", [run.miou for run in comparison.runs], max)
+
+
+def _signal(comparison: Comparison) -> list[Measure]:
+    """The label-free signal, where a target without labels was given."""
+    if not comparison.target:
+        return []
+    best = max if BETTER[BEST] > 0 else min
+    values = [run.signal for run in comparison.runs]
+    return [_measured(f"{BEST}, no labels", values, best, 3)]
 
 
 def _costs(comparison: Comparison) -> list[Measure]:

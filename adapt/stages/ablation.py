@@ -7,6 +7,7 @@ A recipe is a TOML file: a title, and under `rows` the name of each row with its
     direction = "source_to_target"
 
 The rows share the stages that are made to be shared, where their settings for those are equal.
+A row may also change the sizes of the run: size, source_size, crop.
 """
 
 from __future__ import annotations
@@ -27,10 +28,12 @@ from adapt.evaluation.score import Evaluation, score
 from adapt.run import Run
 from roadshift import UserError, replacing, unknown
 
+SIZES = ("size", "source_size", "crop")
+
 
 @dataclass(frozen=True)
 class AblationTable:
-    """The title of a table and its rows: what each changes in the settings."""
+    """The title of a table and its rows: what each changes in the settings, or the run's sizes."""
 
     title: str
     rows: Mapping[str, Mapping[str, Any]]
@@ -91,8 +94,9 @@ def run_ablation(
     for name, changes in recipe.rows.items():
         out = run.out / re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
         begun = time.monotonic()
-        changed = replace(config, **changes)
-        if train(changed, replace(run, out=out), shared=run.out / "stages"):
+        changed = replace(config, **{k: v for k, v in changes.items() if k not in SIZES})
+        sized = replace(run, out=out, **{k: v for k, v in changes.items() if k in SIZES})
+        if train(changed, sized, shared=run.out / "stages"):
             seconds = time.monotonic() - begun
             pictures = out / "scored"
             scored = score(out, "last", scored_on, Views(), device=run.device, pictures=pictures)
@@ -117,7 +121,7 @@ def table(recipe: AblationTable, rows: list[AblationRow]) -> Table:
 
 def _fitting(where: str, config: type[Any], key: str, value: Any) -> Any:
     """The value as the setting wants it: a list becomes a tuple."""
-    hints = get_type_hints(config)
+    hints = dict.fromkeys(SIZES, str) | get_type_hints(config)
     if key not in hints:
         raise UserError(f"{where}: {unknown('setting', key, hints)}")
     hint = hints[key]
@@ -133,6 +137,6 @@ def _fitting(where: str, config: type[Any], key: str, value: Any) -> Any:
     each = found if isinstance(found, tuple) else (found,)
     if any(type(v) not in right for v in each):
         raise UserError(
-            f"{where}: {key} is {value!r}, wanted a value like {getattr(config, key)!r}"
+            f"{where}: {key} is {value!r}, wanted a value like {getattr(config, key, '256x512')!r}"
         )
     return found

@@ -13,12 +13,13 @@ import roadshift
 from adapt import checkpoint, saved_state
 from adapt.checkpoint import RunInfo
 from adapt.data.classes import palette_of
-from adapt.data.datasets import labelled
+from adapt.data.datasets import labelled, unlabelled
 from adapt.evaluation.compare import Compared, Comparison, Request, compare
 from adapt.evaluation.comparison_grid import Column, NamedImage, grid
 from adapt.evaluation.comparison_page import notes, page, table
 from adapt.evaluation.cost import Cost, Function, costs_of
 from adapt.evaluation.evaluate import Views, predict
+from adapt.evaluation.label_free import BEST, label_free
 from adapt.evaluation.score import score
 from adapt.networks import Segmented, Segmentor, build
 from adapt.networks.image_generator import Translator
@@ -232,3 +233,21 @@ def test_through_the_command_line(
     with pytest.raises(SystemExit) as ended:
         roadshift.main(["compare", str(out), "--data", tiny_source, "--out", str(out)])
     assert ended.value.code == 2
+
+
+def test_a_target_without_labels_shows_the_label_free_signal(
+    tiny_source: str, tiny_target: str, tmp_path: Path
+) -> None:
+    runs = [write_run(tmp_path / "a", CLASSES), write_run(tmp_path / "b", CLASSES[:2])]
+    asked = Request(runs, tiny_source, (96, 192), target=tiny_target)
+    comparison, _ = compare(asked)
+    for run, one in zip(runs, comparison.runs, strict=True):
+        segmentor = checkpoint.read(run).segmentor
+        found = label_free(segmentor, unlabelled(tiny_target), (96, 192), 32)
+        assert one.signal == pytest.approx(found[BEST])
+    first, second = (one.signal for one in comparison.runs)
+    shown = page(comparison, b"")
+    assert f"<b>{max(first or 0, second or 0):.3f}</b>" in shown
+    assert f"Without labels: {BEST} on {tiny_target}" in shown
+    without = replace(comparison, target="")
+    assert "no labels" not in page(without, b"")

@@ -23,7 +23,8 @@ from adapt.methods.feature_to_image.stages import RECIPES
 from adapt.networks import SEGMENTORS, build
 from adapt.networks.feature_generator import FeatureGenerator, Level, levels_of
 from adapt.networks.four_way_discriminator import FourWayDiscriminator
-from adapt.stages.ablation import read_recipe
+from adapt.run import Run
+from adapt.stages.ablation import read_recipe, run_ablation
 from roadshift import UserError
 
 SMALL = Config(width=4, lr_images=2e-3, dropout=0.0)  # what is compared is the same drawing
@@ -177,6 +178,26 @@ def test_without_patches_an_image_has_one_origin() -> None:
 def test_table_4_is_a_recipe() -> None:
     recipe = read_recipe("table4", RECIPES, Config)
     assert len(recipe.rows) == 5
+
+
+def test_table_3_changes_the_sizes_of_the_run(tmp_path: Path) -> None:
+    """Each size twice, without and with the adversary; the rows are runs of those sizes."""
+    recipe = read_recipe("table3", RECIPES, Config)
+    seen: list[tuple[float, str, str, str]] = []
+
+    def train(config: Config, run: Run, *, shared: Path | None) -> bool:
+        assert shared == tmp_path / "stages"
+        seen.append((config.beta, run.size, run.source_size, run.crop))
+        return False
+
+    asked = dataclasses.replace(tiny_run(), out=tmp_path)
+    assert run_ablation(recipe, train, Config(), asked, "") == []
+    sizes = ("256x512", "320x640", "512x1024")
+    assert seen == [(beta, *3 * (size,)) for size in sizes for beta in (0.0, Config().beta)]
+    bad = tmp_path / "bad.toml"
+    bad.write_text('title = "x"\n[rows.a]\nsize = 256\n')
+    with pytest.raises(UserError, match="size is 256, wanted a value like '256x512'"):
+        read_recipe(str(bad), RECIPES, Config)
 
 
 @pytest.mark.parametrize("wrong", [{"beta": -1.0}, {"width": 0}, {"dropout": 1.0}])
