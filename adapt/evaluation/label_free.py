@@ -28,9 +28,9 @@ from adapt.networks.upsampling import full_size
 
 BETTER = {"entropy": -1, "information": 1, "diversity": 1, "density": 1, "flip": 1, "scale": 1}
 """whether more of it (1) or less is expected of the better segmentor"""
-BEST = "flip"
+BEST = "information"
 """which of them `compare` shows, see bench/results/label_free.md"""
-MEANING = "the share of pixels with the same label in the mirrored image"
+MEANING = "the entropy of the mean probabilities less the mean of the pixels', over log C"
 DRAWN = 500
 """pixels of each image whose neighbourhood is looked at"""
 TEMPERATURE = 0.05
