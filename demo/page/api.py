@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import functools
-import json
 import math
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -17,19 +15,14 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from demo.html_parts import size_text
+from demo.page.answers import address, redrawn, segmented
 from demo.page.clip import MOST_BYTES as MOST_CLIP_BYTES
 from demo.page.clip import clip_stream
 from demo.page.label_picture import read_labels
-from demo.page.reconstruction import rebuild
 from demo.page.segmentation import (
     MOST_SHOWN,
     At,
-    SegmentedImage,
-    advice,
     learnt_size,
-    note,
-    open_picture,
-    segment,
     viridis,
 )
 from demo.page.visitors import Queue, read_body
@@ -128,7 +121,7 @@ class Api:
         at = _at(request)
         async with self._queue.place():
             body = await read_body(request, MOST_BYTES)
-            values = await self._queue.run(_segmented, engine, body, at)
+            values = await self._queue.run(segmented, engine, body, at)
         return JSONResponse(values)
 
     async def _labels(self, request: Request) -> Response:
@@ -147,7 +140,7 @@ class Api:
             raise Refusal(404, "This bundle has no reconstructor.")
         async with self._queue.place():
             body = await read_body(request, MOST_BYTES)
-            values = await self._queue.run(_redrawn, self._reconstructor, body)
+            values = await self._queue.run(redrawn, self._reconstructor, body)
         return JSONResponse(values)
 
     async def _video(self, request: Request) -> Response:
@@ -181,49 +174,6 @@ def _number(request: Request, name: str) -> int:
     if not re.fullmatch(r"[1-9]\d{0,4}", found) or int(found) > MOST_SIDE:
         raise Refusal(400, f"{name} is a number of pixels from 1 to {MOST_SIDE}")
     return int(found)
-
-
-def _segmented(engine: Engine, body: bytes, at: At) -> dict[str, Any]:
-    picture = open_picture(body)
-    shown: SegmentedImage = segment(engine, picture, at)
-    height, width = picture.size
-    return {
-        "height": height,
-        "width": width,
-        "image": address("jpeg", encode_jpeg(picture.image)),
-        "labels": address("png", encode_png(shown.labels)),
-        "confidence": address("png", encode_png(shown.confidence)),
-        "note": note(picture, shown),
-        "advice": advice(engine.bundle, picture),
-        "milliseconds": shown.milliseconds,
-    }
-
-
-def _redrawn(reconstructor: ImageGraph, body: bytes) -> dict[str, str]:
-    try:
-        values = json.loads(body)
-        image, labels = (_content(values[name]) for name in ("image", "labels"))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Refusal(400, "wanted JSON with an image and labels, both data: addresses") from error
-    picture = open_picture(image).image
-    size = picture.shape[0], picture.shape[1]
-    rebuilt = rebuild(
-        reconstructor, picture, read_labels(labels, reconstructor.bundle, size, False)
-    )
-    return {
-        "drawing": address("jpeg", encode_jpeg(rebuilt.drawing)),
-        "difference": address("png", encode_png(rebuilt.difference)),
-    }
-
-
-def _content(data_address: str) -> bytes:
-    """The bytes in a data: address."""
-    return base64.b64decode(data_address.partition("base64,")[2], validate=True)
-
-
-def address(kind: str, content: bytes) -> str:
-    """A picture's bytes as a data: address."""
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _explained(endpoint: Endpoint) -> Endpoint:

@@ -9,7 +9,8 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from demo.page.api import Api, ShownModel, address
+from demo.page.answers import address
+from demo.page.api import Api, ShownModel
 from demo.page.visitors import Queue
 from export.bundle import RECONSTRUCTOR
 from serve.media.codec import decode, encode_png
