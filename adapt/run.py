@@ -102,7 +102,7 @@ class Run:
     """stop at files that the scan found bad instead of leaving them out"""
     select_on: str = ""
     """LABELLED target images: also keep the best checkpoint on them (not a fair result)"""
-    keep_best_by: Literal["", "entropy", "diversity", "agreement"] = ""
+    keep_best_by: Literal["", "entropy", "diversity", "information", "agreement"] = ""
     """also keep the checkpoint with the best of this signal, which needs no label (see the docs)"""
 
     def __post_init__(self) -> None:

@@ -29,6 +29,8 @@ def signals(
 
     target_entropy: mean entropy of a pixel's probabilities over log C, 0 (sure) to 1.
     target_diversity: exp of the entropy of the mean probabilities: as many classes, 1 to C.
+    target_information: mutual information of pixels and classes, the entropy of the mean
+    probabilities less the mean entropy, over log C: 1 is sure everywhere, and of every class alike.
     target_agreement: where there is a second segmentor, the share of pixels with its labels.
     """
     chosen = np.linspace(0, len(images) - 1, min(IMAGES, len(images))).astype(int)
@@ -39,9 +41,11 @@ def signals(
         unsure.append(float(entropy(p, 1).mean()) / math.log(p.shape[1]))
         mean.append(p.mean((0, 2, 3)))
         agreed += [float((first.argmax(1) == z.argmax(1)).float().mean()) for z in others]
+    whole, classes = float(entropy(torch.stack(mean).mean(0), 0)), len(mean[0])
     found = {
         "target_entropy": float(np.mean(unsure)),
-        "target_diversity": math.exp(float(entropy(torch.stack(mean).mean(0), 0))),
+        "target_diversity": math.exp(whole),
+        "target_information": whole / math.log(classes) - float(np.mean(unsure)),
     }
     return found | ({"target_agreement": float(np.mean(agreed))} if agreed else {})
 

@@ -40,8 +40,8 @@ def train(
     """
     if run.keep_best_by == "agreement":
         raise UserError(
-            f"--keep-best-by agreement asks a teacher, and {name} has none: wanted entropy or "
-            "diversity"
+            f"--keep-best-by agreement asks a teacher, and {name} has none: wanted "
+            "information, entropy or diversity"
         )
     source, target = both = open_cities(run)
     views = Views(size=parse_size(run.size, "size"))

@@ -37,13 +37,29 @@ def test_the_unsure_have_all_entropy_and_the_sure_none(tiny_target: str) -> None
     unsure = signals([Says(0.0, 0.0, 0.0, 0.0)], images, None)
     assert unsure["target_entropy"] == pytest.approx(1)
     assert unsure["target_diversity"] == pytest.approx(4)
+    assert unsure["target_information"] == pytest.approx(0, abs=1e-6)
     assert "target_agreement" not in unsure
     sure = signals([Says(50.0, 0.0, 0.0, 0.0)], images, (16, 32))
     assert sure["target_entropy"] == pytest.approx(0, abs=1e-6)
     assert sure["target_diversity"] == pytest.approx(1)
     half = signals([Says(0.0, 0.0, -50.0, -50.0)], images, None)
     assert half["target_diversity"] == pytest.approx(2)
+    assert half["target_information"] == pytest.approx(0, abs=1e-6)
     assert half["target_entropy"] == pytest.approx(math.log(2) / math.log(4))
+
+
+class Halves(Says):
+    """Sure everywhere: of the first class on the left, of the second on the right."""
+
+    def forward(self, x: Float[Tensor, "n 3 h w"]) -> Segmented:
+        z = super().forward(x).logits.clone()
+        z[:, 1, :, 2:] = 100.0
+        return Segmented(z, z)
+
+
+def test_information_is_of_the_sure_and_the_diverse(tiny_target: str) -> None:
+    found = signals([Halves(50.0, 0.0, 0.0, 0.0)], unlabelled(tiny_target), None)
+    assert found["target_information"] == pytest.approx(math.log(2) / math.log(4), abs=1e-6)
 
 
 def test_agreement_is_the_share_of_equal_labels(tiny_target: str) -> None:
