@@ -103,7 +103,7 @@ def make_bundle(folder: Path, size: tuple[int, int] | None = None) -> Bundle:
             "fp32": {
                 "min_agreement": 0.999,
                 "label_agreement": 1.0,
-                "sizes": [{"size": [128, 256]}],
+                "sizes": [{"size": [128, 256], "frames": 2, "agreement": 1.0}],
             }
         }
     }
