@@ -26,10 +26,11 @@ from adapt.run import Run
 
 
 class Game(NamedTuple):
-    """How a game is built for a run of four classes, and the loss that twenty steps must lower."""
+    """How a game is built for a run of four classes, and the loss that so many steps must lower."""
 
     make: Callable[[Run], Any]
     falls: str
+    steps: int = 20
 
 
 def distillation(run: Run) -> distill.Distillation:
@@ -114,6 +115,7 @@ GAMES: dict[str, Game] = {
             reconstruction.Config(**SMALL, perceptual="none", pretrain_lr=2e-3), 4
         ),
         falls="M",
+        steps=40,  # it is measured by discriminators that move
     ),
     "ldr without reconstruction, separate norms": Game(
         lambda run: joint.Segmentation(dataclasses.replace(JOINT, target_norm="separate"), run, 4),
@@ -182,12 +184,11 @@ def test_a_step_moves_every_player_and_nobody_else(game: Game) -> None:
         assert any(id(p) in changed for p in player.parameters()), type(player)
 
 
-def test_twenty_steps_lower_the_loss(game: Game) -> None:
+def test_a_few_steps_lower_the_loss(game: Game) -> None:
     method, batch = game.make(tiny_run()), tiny_batch()
     first = float(method.step(batch)[game.falls])
-    for _ in range(19):
-        last = float(method.step(batch)[game.falls])
-    assert last < 0.75 * first
+    later = [float(method.step(batch)[game.falls]) for _ in range(game.steps - 1)]
+    assert sum(later[-5:]) / 5 < 0.75 * first
 
 
 def test_saved_and_loaded_it_takes_the_same_next_step(game: Game, tmp_path: Path) -> None:

@@ -73,7 +73,10 @@ def test_the_commands_are_those_a_person_types() -> None:
     assert "--seed 3 --out qs/self_training" in lines[1]
     # Both networks are trained alike, but for what only the second does with the target.
     same = lines[0].replace("source_only", "self_training")
-    assert lines[1] == f"{same} --style statistics --style-share 1 --warm-up 200 --ema 0.9"
+    assert (
+        lines[1]
+        == f"{same} --style statistics --style-share 1 --warm-up 200 --ema 0.9 --floor-things 0.7"
+    )
     assert lines[2:] == [
         "evaluate qs/source_only --data toytown:game#val --json qs/home.json "
         "--pictures qs/pictures/home",
