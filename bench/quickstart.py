@@ -1,4 +1,4 @@
-"""The quickstart, timed and scored over seeds; README's first picture is from seed 0.
+"""The quickstart, timed and scored over seeds; docs/results.md shows the picture of seed 0.
 
     python bench/quickstart.py --seeds 0 1 2
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import anyio
 import uvicorn
 
 from roadshift import Failure, UserError
@@ -23,6 +25,7 @@ from serve.runtime.graph import Graph
 _BACKLOG = 128
 _OTHER_FILES = 64
 """Descriptors for all that is not a connection."""
+_LAST_WORD_SECONDS = 1.0
 
 
 class Server:
@@ -96,6 +99,12 @@ class _Uvicorn(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._service.stop()
         await super().shutdown(sockets)
+        with anyio.move_on_after(_LAST_WORD_SECONDS):
+            while self.server_state.tasks:  # what was cut off tells its client so
+                await asyncio.sleep(0.01)
+        for connection in list(self.server_state.connections):
+            connection.transport.close()  # now, and not when the process ends
+        await asyncio.sleep(0)
 
 
 def _affordable(connections: int) -> int:
