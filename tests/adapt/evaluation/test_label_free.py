@@ -59,6 +59,11 @@ def test_density_counts_the_neighbours() -> None:
     assert density(p) == pytest.approx(math.log(7) / math.log(15), abs=1e-3)
 
 
+def test_a_pixel_is_no_neighbour_of_its_own() -> None:
+    each_its_class = torch.eye(4).view(1, 4, 2, 2)
+    assert density(each_its_class) == pytest.approx(1)  # all others are as far
+
+
 def test_rank_correlation() -> None:
     assert rank_correlation([1.0, 2.0, 3.0], [10.0, 20.0, 15.0]) == pytest.approx(0.5)
     assert rank_correlation([1.0, 1.0, 2.0], [1.0, 1.0, 5.0]) == pytest.approx(1)

@@ -1,8 +1,10 @@
 """The teacher's labels, their weights by class, and how it follows the student."""
 
 import torch
+from tiny_batch import tiny_run
 from torch import nn
 
+from adapt.methods.self_training.self_training import Config, SelfTraining
 from adapt.methods.self_training.teacher import PRIOR_STEPS, Balance, follow, share_of_confident
 
 
@@ -64,3 +66,9 @@ def test_the_teacher_keeps_its_share_of_parameters_and_statistics() -> None:
     assert teacher.running_mean.tolist() == [0.25, 0.5]
     assert int(teacher.num_batches_tracked or 0) == 7
     assert student.weight.tolist() == [3.0, 3.0]
+
+
+def test_things_have_a_floor_of_their_own() -> None:
+    config = Config(floor=0.7, floor_things=0.3)
+    method = SelfTraining(config, tiny_run(), ("road", "car", "pole", "person"))
+    assert torch.equal(method.balance.floors, torch.tensor([0.7, 0.3, 0.7, 0.3]))
