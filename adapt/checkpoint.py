@@ -14,7 +14,7 @@ A file is written beside its place and renamed into it, so it is whole or the on
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -100,6 +100,12 @@ def alone(saved: SavedRun) -> dict[str, Segmentor]:
     roles = [role for role in saved.info.parts if role.startswith(SEGMENTOR)]
     names = [role.removeprefix(SEGMENTOR).strip("_") for role in roles]
     return dict(zip(names, saved.segmentor.each, strict=True))
+
+
+def names_of(runs: Sequence[Path]) -> list[str]:
+    """The folders' names, or their paths where two have the same name."""
+    names = [run.resolve().name for run in runs]
+    return names if len(set(names)) == len(names) else [str(run) for run in runs]
 
 
 def read_info(run: Path) -> RunInfo:

@@ -8,6 +8,7 @@ from typing import Any
 
 from demo.html_parts import facts_table, hexadecimal, numbers_table, size_text, swatch, text
 from export.bundle import Bundle
+from export.bundle.data_name import data_name
 from export.bundle.graphs import drawing_graphs
 from serve.device_check.latency import STAGES
 from serve.media.paint import Colour
@@ -17,20 +18,6 @@ ROUTES = {
     "exact": "from the low-resolution logits, interpolated on class borders only",
     "dense": "from the graph's own argmax",
 }
-
-
-def data_name(spec: str) -> str:
-    """What to call the data of a spec (KIND:PATH#SPLIT) before strangers: no folder of a machine.
-
-    The last part of the path that says something, with the kind where there is no path.
-    """
-    place = spec.partition("#")[0]
-    kind, found, path = place.partition(":")
-    parts = re.split(r"[/\\]", path if found else kind)
-    parts = [part for part in parts if part not in ("", ".", "..")]
-    if not parts:
-        return place
-    return parts[-1] if len(parts) > 1 or kind == "folder" else place
 
 
 def bundle_facts(bundle: Bundle) -> str:

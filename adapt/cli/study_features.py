@@ -171,9 +171,7 @@ def _must_be(runs: tuple[Path, ...], count: int) -> None:
 
 def _opened(runs: tuple[Path, ...]) -> dict[str, SavedRun]:
     """By the folders' names, or their paths where two are alike."""
-    names = [run.resolve().name for run in runs]
-    if len(set(names)) < len(names):
-        names = [str(run) for run in runs]
+    names = checkpoint.names_of(runs)
     found = {name: checkpoint.read(run) for name, run in zip(names, runs, strict=True)}
     if torch.cuda.is_available():
         for saved in found.values():

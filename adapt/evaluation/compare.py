@@ -137,11 +137,8 @@ def opened(asked: Request) -> list[ComparedRun]:
     """
     if not asked.runs:
         raise UserError("no run was named; give one run folder or more")
-    names = [run.resolve().name for run in asked.runs]
-    if len(set(names)) < len(names):
-        names = [str(run) for run in asked.runs]
     found: list[ComparedRun] = []
-    for run, name in zip(asked.runs, names, strict=True):
+    for run, name in zip(asked.runs, checkpoint.names_of(asked.runs), strict=True):
         saved = checkpoint.read(run)
         saved.segmentor.to(asked.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         size = asked.size or saved.info.work_size

@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate
 
 from adapt.data.classes import CLASS_SETS, IGNORE
 from adapt.data.datasets import LabelledImages
-from adapt.networks.segmentor import Segmentor
+from adapt.networks.segmentor import Segmented, Segmentor
 from adapt.networks.upsampling import full_size, labels_at
 
 __all__ = ["Confusion", "Scores", "Views", "evaluate", "full_size", "labels_at", "logits_of"]
@@ -25,7 +25,14 @@ __all__ = ["Confusion", "Scores", "Views", "evaluate", "full_size", "labels_at",
 def logits_of(
     segmentor: Segmentor, image: UInt8[Tensor, "n h w 3"], work_size: tuple[int, int] | None
 ) -> Float[Tensor, "n c hs ws"]:
-    """What the deployed graph does before its tail: RGB bytes -> low-resolution logits.
+    """What the deployed graph does before its tail: RGB bytes -> low-resolution logits."""
+    return looked_at(segmentor, image, work_size).logits
+
+
+def looked_at(
+    segmentor: Segmentor, image: UInt8[Tensor, "n h w 3"], work_size: tuple[int, int] | None
+) -> Segmented:
+    """RGB bytes -> all that the network says of them.
 
     The image is scaled to [0, 1] and, where there is a `work_size` (height, width), resized to it
     bilinearly (half-pixel centres, no antialiasing), then segmented.
@@ -33,7 +40,7 @@ def logits_of(
     x = image.permute(0, 3, 1, 2).float() / 255
     if work_size is not None:
         x = interpolate(x, size=work_size, mode="bilinear", align_corners=False)
-    return segmentor(x).logits
+    return segmentor(x)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 from adapt.checkpoint import RunInfo
 from adapt.data.datasets import Images, LabelledImages
 from adapt.data.drawing.augment import nearest_whole
-from adapt.evaluation.evaluate import evaluating
+from adapt.evaluation.evaluate import evaluating, looked_at
 from adapt.networks.segmentor import Segmented, Segmentor
 from adapt.run import parse_size
 from roadshift import UserError
@@ -80,11 +80,8 @@ def seen(
 ) -> Segmented:
     """What it makes of image i; UserError for a network that does not say its features."""
     device = next(segmentor.parameters()).device
-    x = torch.from_numpy(images.image(i))[None].to(device).permute(0, 3, 1, 2).float() / 255
-    if size is not None:
-        x = interpolate(x, size=size, mode="bilinear", align_corners=False)
     with evaluating(segmentor):
-        out = segmentor(x)
+        out = looked_at(segmentor, torch.from_numpy(images.image(i))[None].to(device), size)
     if not out.features.numel():
         raise UserError(
             f"{type(segmentor).__name__} does not say what its backbone saw: a run that deploys "

@@ -45,9 +45,6 @@ def train(
         )
     source, target = both = open_cities(run)
     views = Views(size=parse_size(run.size, "size"))
-    scored = None
-    if run.select_on:
-        scored = labelled(run.select_on).mapped(class_map_of(run)).with_classes(source.classes)
     stage = Training(
         name="",
         run=run,
@@ -61,12 +58,19 @@ def train(
             else segmented(method.segmentor, target, views, source.palette)
         ),
         signals=lambda method: signals([method.segmentor], target, views.size),
-        select=None
-        if scored is None
-        else lambda method: evaluate(method.segmentor, scored, views).miou,
+        select=selecting(run, source.classes),
     )
     info = describe(name, stage.settings, run, source, fingerprints(source, target))
     return Stages(info, run, make_fabric(run), [stage]).run()
+
+
+def selecting(run: Run, classes: tuple[str, ...]) -> Callable[[SegmentingMethod], float] | None:
+    """What --select-on asks of a checkpoint: its mIoU there; None where it asks nothing."""
+    if not run.select_on:
+        return None
+    scored = labelled(run.select_on).mapped(class_map_of(run)).with_classes(classes)
+    views = Views(size=parse_size(run.size, "size"))
+    return lambda method: evaluate(method.segmentor, scored, views).miou
 
 
 @runtime_checkable

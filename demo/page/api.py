@@ -19,17 +19,13 @@ from demo.page.answers import address, redrawn, segmented
 from demo.page.clip import MOST_BYTES as MOST_CLIP_BYTES
 from demo.page.clip import clip_stream
 from demo.page.label_picture import read_labels
-from demo.page.segmentation import (
-    MOST_SHOWN,
-    At,
-    learnt_size,
-    viridis,
-)
-from demo.page.visitors import Queue, read_body
+from demo.page.segmentation import MOST_SHOWN, At, learnt_size, viridis
+from demo.page.visitors import Queue, received
 from roadshift import Failure, UserError
-from serve.limits import Refusal
+from serve.limits import Limits, Refusal
 from serve.media.codec import encode_jpeg, encode_png
 from serve.media.paint import overlay
+from serve.models.byte_budget import ByteBudget
 from serve.runtime.engine import Engine
 from serve.runtime.image_graphs import ImageGraph
 
@@ -55,6 +51,7 @@ class Api:
     ) -> None:
         self._models, self._queue, self._reconstructor = models, Queue(), reconstructor
         self._clips = Queue(0, "Another clip is being worked on: try again in a minute.")
+        self._received = functools.partial(received, bodies=ByteBudget(Limits().all_bodies_bytes))
         self.bundle = models[0].engine.bundle
         golden = self.bundle.golden()
         self._golden = [one for one in golden if one.image.shape == golden[0].image.shape]
@@ -119,8 +116,7 @@ class Api:
     async def _segment(self, request: Request) -> Response:
         engine = self._model(request).engine
         at = _at(request)
-        async with self._queue.place():
-            body = await read_body(request, MOST_BYTES)
+        async with self._received(request, MOST_BYTES) as body, self._queue.place():
             values = await self._queue.run(segmented, engine, body, at)
         return JSONResponse(values)
 
@@ -129,8 +125,7 @@ class Api:
         size = _number(request, "height"), _number(request, "width")
         if math.prod(size) > 2 * MOST_SHOWN:
             raise Refusal(400, "no picture that large is on show")
-        async with self._queue.place():
-            body = await read_body(request, MOST_BYTES)
+        async with self._received(request, MOST_BYTES) as body, self._queue.place():
             labels = await self._queue.run(read_labels, body, self.bundle, size)
         return JSONResponse({"labels": address("png", encode_png(labels))})
 
@@ -138,8 +133,7 @@ class Api:
         """The picture redrawn from labels, the predicted ones or those that a visitor painted."""
         if self._reconstructor is None:
             raise Refusal(404, "This bundle has no reconstructor.")
-        async with self._queue.place():
-            body = await read_body(request, MOST_BYTES)
+        async with self._received(request, MOST_BYTES) as body, self._queue.place():
             values = await self._queue.run(redrawn, self._reconstructor, body)
         return JSONResponse(values)
 
@@ -147,9 +141,11 @@ class Api:
         """A clip under its class colours: lines of JSON while it is made, then the WebM file."""
         at = _at(request)
         async with self._clips.place():
-            body = await read_body(request, MOST_CLIP_BYTES)
+            pass  # whoever finds it taken is told before the clip is sent
+        async with self._received(request, MOST_CLIP_BYTES) as body:
+            clip = body
         return StreamingResponse(
-            clip_stream(self._models[0].engine, body, at, self._clips, self._queue),
+            clip_stream(self._models[0].engine, clip, at, self._clips, self._queue),
             media_type="application/octet-stream",
         )
 

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 
 import gradio as gr
 
-from demo.bundle_facts import bundle_facts, data_name
+from demo.bundle_facts import bundle_facts
 from demo.html_parts import text
 from export.bundle import Bundle
+from export.bundle.data_name import data_name
 
 
 def build(bundle: Bundle, tabs: Sequence[str]) -> gr.Blocks:

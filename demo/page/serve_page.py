@@ -17,8 +17,7 @@ from demo.page.link_preview import LinkPreview
 from demo.page.theme import page_css, theme
 from demo.page.visitors import Doors
 from serve.http.connection import connections_within
-from serve.http.guard import HostCheck
-from serve.http.listening_socket import LOOPBACK
+from serve.http.guard import Guard
 from serve.limits import Limits
 
 HEAD = '<script type="module" src="roadshift/static/main.js"></script>'
@@ -39,7 +38,7 @@ def page_app(api: Api, host: str, port: int, hosts: Sequence[str] = ()) -> ASGIA
         show_error=True, css=page_css(), theme=theme(), head=HEAD,
     )  # fmt: skip
     app = Doors(LinkPreview(app, str(page.title), about(api.bundle)))
-    return HostCheck(app, [*LOOPBACK, *hosts]) if host in LOOPBACK or hosts else app
+    return Guard(hosts).before(app, host)
 
 
 def serve_page(api: Api, listener: socket.socket, hosts: Sequence[str] = ()) -> None:

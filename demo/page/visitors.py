@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
 from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serve.limits import GONE, Refusal
+from serve.http.body import read_body
+from serve.limits import Limits, Refusal
+from serve.models.byte_budget import ByteBudget, Share
 
 T = TypeVar("T")
 WAITING = 8
 """Visitors that may wait behind the one whose picture is worked on."""
 FULL = "Many people use this demo just now: try again in a few seconds."
-BODY_SECONDS = 60.0
+PLAINLY = {
+    413: "This file is too large: at most {megabytes} MB are taken.",
+    408: "The file did not arrive in time: try again, or a smaller one.",
+    429: FULL,
+}
+"""What the person at the browser is told in place of the server's words, by status."""
 # Gradio's own doors that the page needs; the others would take files or run functions.
 OPEN_GRADIO = (
     "assets",
@@ -42,7 +50,7 @@ class Queue:
 
     @asynccontextmanager
     async def place(self) -> AsyncGenerator[None]:
-        """A place for one request, from before its body is read; Refusal (503): none is free."""
+        """A place for one request whose body is in; Refusal (503): none is free."""
         if self._inside >= self._most:
             raise Refusal(503, self._full)
         self._inside += 1
@@ -56,24 +64,21 @@ class Queue:
         return await anyio.to_thread.run_sync(work, *arguments, limiter=self._engine)
 
 
-async def read_body(request: Request, most: int) -> bytes:
-    """The body; Refusal: 413 for more than `most` bytes, 408 where it takes too long."""
-    body = bytearray()
-    try:
-        with anyio.fail_after(BODY_SECONDS):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > most:
-                    raise Refusal(
-                        413, f"This file is too large: at most {most >> 20} MB are taken."
-                    )
-    except TimeoutError:
-        raise Refusal(
-            408, "The file did not arrive in time: try again, or a smaller one."
-        ) from None
-    except ClientDisconnect:
-        raise Refusal(GONE, "the client has gone") from None
-    return bytes(body)
+@asynccontextmanager
+async def received(request: Request, most: int, bodies: ByteBudget) -> AsyncGenerator[bytes]:
+    """The body, read as the server reads them, before there is a place for it; counted as held.
+
+    Refusal: 413 for more than `most` bytes, 408 where it takes too long, 429 where all bodies
+    together are too many.
+    """
+    limits = replace(Limits(), body_bytes=most)
+    with Share(bodies) as share:
+        try:
+            body = await read_body(request, limits, share)
+        except Refusal as refusal:
+            words = PLAINLY.get(refusal.status, str(refusal))
+            raise Refusal(refusal.status, words.format(megabytes=most >> 20)) from refusal
+        yield body
 
 
 class Doors:

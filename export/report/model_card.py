@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from export.bundle import Bundle
+from export.bundle.data_name import data_name
 from export.bundle.graphs import segmentor_file
 from export.report.document import Block, Heading, Points, Table, Text, markdown
 from roadshift import hxw
@@ -63,15 +64,16 @@ def _details(bundle: Bundle) -> Iterator[Block]:
 def _made(facts: Mapping[str, Any]) -> str:
     if not facts["steps"]:
         return "a module of its own training"
-    adapted = f"`{facts['source']}` to `{facts['target']}`"
-    return f"trained by `{facts['method']}` from {adapted}"
+    source, target = _data(facts["source"]), _data(facts["target"])
+    return f"trained by `{facts['method']}` from {source} to {target}"
 
 
 def _uses(bundle: Bundle) -> Iterator[Block]:
-    seen = bundle.provenance["target"] or "the frames it was compared on"
+    target = bundle.provenance["target"]
+    seen = _data(target) if target else "the frames it was compared on"
     yield Heading("Uses")
     yield Text(
-        f"Direct use: labels, and how sure they are, of frames like those of `{seen}`: the same "
+        f"Direct use: labels, and how sure they are, of frames like those of {seen}: the same "
         "kind of camera, mounted and exposed alike, by the same light."
     )
     yield Text(
@@ -89,9 +91,9 @@ def _risks(bundle: Bundle) -> Iterator[Block]:
     for data, score in bundle.scores.items():
         iou = {k: v for k, v in score.get("iou", {}).items() if v is not None}
         if weak := [name for name, value in iou.items() if value < WEAK]:
-            lines.append(f"Hardly seen on `{data}` (IoU under {WEAK:g} %): {', '.join(weak)}.")
+            lines.append(f"Hardly seen on {_data(data)} (IoU under {WEAK:g} %): {', '.join(weak)}.")
         if absent := [name for name, v in score.get("iou", {}).items() if v is None]:
-            lines.append(f"Not in the labels of `{data}`, so not scored: {', '.join(absent)}.")
+            lines.append(f"Not in the labels of {_data(data)}, so not scored: {', '.join(absent)}.")
     if not bundle.scores:
         lines.append("It has not been scored on labels: how often it is right is not known.")
     if missing := bundle.checks.get("no_evidence"):
@@ -106,15 +108,20 @@ def _training(facts: Mapping[str, Any]) -> Iterator[Block]:
     yield Heading("Training")
     yield Points(
         [
-            f"Labelled source: `{facts['source']}` (fingerprint "
+            f"Labelled source: {_data(facts['source'])} (fingerprint "
             f"`{facts['fingerprints'].get('source', 'unknown')}`).",
-            f"Target, its images alone: `{facts['target']}` (fingerprint "
+            f"Target, its images alone: {_data(facts['target'])} (fingerprint "
             f"`{facts['fingerprints'].get('target', 'unknown')}`).",
             f"`{facts['method']}`, {facts['steps']} steps, seed {facts['seed']}; the last "
             "checkpoint, not the best on any labels.",
             f"Code: commit `{facts['commit']}`, with {_versions(facts['trained_with'])}.",
         ]
     )
+
+
+def _data(spec: str) -> str:
+    """A spec without the folders of the machine that has it."""
+    return f"`{data_name(spec)} {spec.partition('#')[2]}".strip() + "`"
 
 
 def _versions(found: Mapping[str, str]) -> str:
@@ -127,7 +134,7 @@ def _evaluation(scores: Mapping[str, Any]) -> Iterator[Block]:
         yield Text("None is on record: `roadshift evaluate RUN --data SPEC`, then export again.")
     for data, score in scores.items():
         yield Text(
-            f"On {score['images']} images of `{data}`, labels at full size: mIoU "
+            f"On {score['images']} images of {_data(data)}, labels at full size: mIoU "
             f"**{_percent(score['miou'])}** percent."
         )
         rows = [(name, _percent(value)) for name, value in score["iou"].items()]

@@ -114,7 +114,7 @@ def _check(archive: Archive) -> None:
         )
     made = {"bundle": bundle.name, "digest": bundle.digest, "precision": archive.precision}
     page = out_folder(out) / "label.json"
-    if page.is_file() and (before := json.loads(page.read_text())["by"]) != made:
+    if page.is_file() and (before := _made_by(page)) != made:
         raise UserError(
             f"{out} holds labels by {_named(before)}, and this is {_named(made)}: name another "
             "--out"
@@ -122,6 +122,16 @@ def _check(archive: Archive) -> None:
     pairs = zip(bundle.classes, bundle.palette, strict=True)
     classes = [{"id": i, "name": name, "color": rgb} for i, (name, rgb) in enumerate(pairs)]
     write_whole(page, (json.dumps({"by": made, "classes": classes}, indent=1) + "\n").encode())
+
+
+def _made_by(page: Path) -> dict[str, str]:
+    try:
+        found = json.loads(page.read_text())["by"]
+        return {key: found[key] for key in ("bundle", "digest", "precision")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{page} does not say what made the labels there ({error!r}): name another --out"
+        ) from error
 
 
 def _named(made: dict[str, str]) -> str:

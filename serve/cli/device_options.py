@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from cyclopts import Parameter
+
 from export.bundle.graphs import Precision
+
+Flat = Parameter(name="*")
+"""Options of a class, on the command line as if they were the command's own."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from export.bundle import Trust, read_bundle
 from export.bundle.graphs import Precision
-
-Flat = Parameter(name="*")
+from serve.cli.device_options import Flat
 
 
 def label(

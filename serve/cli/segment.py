@@ -6,13 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from export.bundle import Trust, read_bundle
-from serve.cli.device_options import DeviceOptions
-
-Flat = Parameter(name="*")
+from serve.cli.device_options import DeviceOptions, Flat
 
 
 def segment(

@@ -8,12 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import Parameter
-
 from export.bundle import Trust, read_bundle
 from roadshift import UserError
 from serve.cli.access_options import AccessOptions
-from serve.cli.device_options import DeviceOptions
+from serve.cli.device_options import DeviceOptions, Flat
 from serve.limits import Limits
 
 if TYPE_CHECKING:
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
     from serve.http.app import Beside
     from serve.models.api_keys import ApiKeys
     from serve.runtime.graph import Graph
-
-Flat = Parameter(name="*")
 
 
 def serve(

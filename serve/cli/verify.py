@@ -5,12 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
-
 from export.bundle import PRECISIONS, Trust, read_bundle
 from roadshift import unknown
-
-Flat = Parameter(name="*")
+from serve.cli.device_options import Flat
 
 
 def verify(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import anyio.to_thread
 from starlette.requests import ClientDisconnect, Request
 
+from serve.http.connection import LINGER_BYTES, LINGER_SECONDS
 from serve.limits import GONE, Limits, Refusal
 from serve.media.codec import inflate
 from serve.models.byte_budget import Share, no_room
@@ -24,6 +25,8 @@ async def read_body(request: Request, limits: Limits, share: Share) -> bytes:
     """
     announced = request.headers.get("content-length", "0")
     if int(announced) > limits.body_bytes:  # the HTTP parser refuses what is no number
+        if request.headers.get("connection", "").lower() == "close":
+            await _dropped(request)
         raise _too_large(limits)
     try:
         body = await _read(request, limits, share)
@@ -41,6 +44,20 @@ async def read_body(request: Request, limits: Limits, share: Share) -> bytes:
     inflated = await anyio.to_thread.run_sync(inflate, body, encoding, limits.body_bytes)
     share.take(len(inflated))
     return inflated
+
+
+async def _dropped(request: Request) -> None:
+    """Reads on for a while, so that a client that sends all of it first then sees the answer.
+
+    Where a connection stays open, it does that itself; one that ends would be reset.
+    """
+    count = 0
+    with anyio.move_on_after(LINGER_SECONDS), suppress(ClientDisconnect):
+        async with aclosing(request.stream()) as chunks:
+            async for chunk in chunks:
+                count += len(chunk)
+                if count > LINGER_BYTES:
+                    return
 
 
 async def _read(request: Request, limits: Limits, share: Share) -> bytes:

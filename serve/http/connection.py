@@ -12,18 +12,43 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from serve.limits import Limits
 
-_LINGER_SECONDS = 5.0
-_LINGER_BYTES = 64 << 20
+LINGER_SECONDS = 5.0
+LINGER_BYTES = 64 << 20
 """How long, and how much, is read and dropped of a body that was refused: a client that sends all
 of it first can then read why. After that the connection is closed."""
 
 
-class Connection(H11Protocol):
-    """uvicorn's, which waits for ever: for headers, for a refused body's end, for a reader."""
+class NotUnread(asyncio.Protocol):
+    """What cuts off a client that leaves unread for too long what it was sent."""
 
     limits: Limits
-    _deadline: asyncio.TimerHandle | None = None
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
     _unread: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.must_be_read()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.cancel()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+        super().connection_lost(exc)
+
+    def must_be_read(self) -> None:
+        """From now on, within the limit."""
+        self._unread = self.loop.call_later(self.limits.answer_seconds, self.transport.abort)
+
+
+class Connection(NotUnread, H11Protocol):
+    """uvicorn's, which waits for ever: for headers, for a refused body's end, for a reader."""
+
+    _deadline: asyncio.TimerHandle | None = None
     _dropped = 0
 
     @property
@@ -48,7 +73,7 @@ class Connection(H11Protocol):
     def data_received(self, data: bytes) -> None:
         if self._is_refused_body:
             self._dropped += len(data)
-            if self._dropped > _LINGER_BYTES:
+            if self._dropped > LINGER_BYTES:
                 self.transport.abort()
                 return
         if not self.transport.is_closing():
@@ -56,9 +81,8 @@ class Connection(H11Protocol):
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for timer in (self._deadline, self._unread):
-            if timer is not None:
-                timer.cancel()
+        if self._deadline is not None:
+            self._deadline.cancel()
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
@@ -66,19 +90,9 @@ class Connection(H11Protocol):
         super().on_response_complete()
         self._watch()
 
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._unread = self.loop.call_later(self.limits.answer_seconds, self.transport.abort)
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if self._unread is not None:
-            self._unread.cancel()
-
     def timeout_keep_alive_handler(self) -> None:
         super().timeout_keep_alive_handler()
-        # Closing waits for what is still unread.
-        self._unread = self.loop.call_later(self.limits.answer_seconds, self.transport.abort)
+        self.must_be_read()  # closing waits for what is still unread
 
     @property
     def _is_refused_body(self) -> bool:
@@ -90,7 +104,7 @@ class Connection(H11Protocol):
         """Sets the time by which the client must have done what is its turn to do."""
         if self._is_refused_body:
             self._unset_keepalive_if_required()
-            self._end_within(_LINGER_SECONDS)
+            self._end_within(LINGER_SECONDS)
         elif self.conn.their_state is h11.IDLE and self.timeout_keep_alive_task is None:
             self._end_within(self.limits.header_seconds)
         elif self._deadline is not None:

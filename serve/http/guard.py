@@ -53,7 +53,7 @@ class HostCheck:
             await self._app(scope, receive, send)
             return
         known = ", ".join(self._hosts)
-        error = f"Host is {name[:80]!r}; wanted one of {known}: see roadshift serve --allow-host"
+        error = f"Host is {name[:80]!r}; wanted one of {known}: see --allow-host"
         await JSONResponse({"error": error}, 400)(scope, receive, send)
 
 
@@ -79,7 +79,7 @@ class OriginCheck:
         if origin is None or (site and site in (host_of(headers.get("host", "")), *self._hosts)):
             await self._app(scope, receive, send)
             return
-        error = f"Origin is {origin[:80]!r}, another site: see roadshift serve --allow-host"
+        error = f"Origin is {origin[:80]!r}, another site: see --allow-host"
         await JSONResponse({"error": error}, 403)(scope, receive, send)
 
 

@@ -32,8 +32,7 @@ class Service:
     """The graphs of one or more bundles as a server offers them; all share one device.
 
     Each has its own line before the device. Decoding and encoding happen beside it, in threads of
-    their own. Raises UserError for two
-    graphs of one name.
+    their own. Raises UserError for two graphs of one name.
     """
 
     def __init__(

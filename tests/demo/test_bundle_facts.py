@@ -3,9 +3,7 @@
 import re
 from dataclasses import replace
 
-import pytest
-
-from demo.bundle_facts import bundle_facts, data_name
+from demo.bundle_facts import bundle_facts
 
 
 def test_the_card_tells_origin_scores_checks_and_hashes(bundle) -> None:
@@ -25,15 +23,6 @@ def test_no_path_of_the_machine_that_made_it_is_shown(bundle) -> None:
     card = bundle_facts(replace(bundle, provenance=made, scores=scores))
     assert not re.search(r"/home|/work|secret", card)
     assert all(name in card for name in ("gta5", "city", "Scores on cs val"))
-
-
-@pytest.mark.parametrize(
-    ("spec", "name"),
-    [("toytown:game#val", "toytown:game"), ("folder:/a/b c/#train", "b c"), ("folder:x", "x"),
-     ("gta5:/data/gta5", "gta5"), (r"folder:C:\sets\mine", "mine"), ("", "")],
-)  # fmt: skip
-def test_data_are_called_by_their_last_folder(spec, name) -> None:
-    assert data_name(spec) == name
 
 
 def test_a_class_that_was_not_there_has_no_bar(bundle) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -97,14 +98,18 @@ def test_the_model_card_says_what_it_is_and_where_it_fails(made) -> None:
     ]
     for wanted in (
         "trained by `source_only` from `toytown:game` to `toytown:camera`",
-        "On 9 images of `camvid:/c#val`, labels at full size: mIoU **45.0** percent.",
+        "On 9 images of `c val`, labels at full size: mIoU **45.0** percent.",
         "| road | 83.1 |",
         "| sky | absent |",
-        "Hardly seen on `camvid:/c#val` (IoU under 10 %): car.",
-        "Not in the labels of `camvid:/c#val`, so not scored: sky.",
+        "Hardly seen on `c val` (IoU under 10 %): car.",
+        "Not in the labels of `c val`, so not scored: sky.",
         "No frame that the graph was verified on shows: car.",
     ):
         assert wanted in text
+    provenance = made.provenance | {"source": "gta5:/home/ann/gta5", "target": "folder:/work/city"}
+    elsewhere = model_card(replace(made, provenance=provenance))
+    assert "from `gta5` to `city`" in elsewhere
+    assert not re.search(r"/home|/work", elsewhere)
     unscored = model_card(replace(made, scores={}))
     assert "how often it is right is not known" in unscored
     assert made.path("README.md").read_text() == model_card(replace(made, files={}, digest=""))

@@ -24,6 +24,7 @@ from adapt import saved_state
 from adapt.data.cities import Cities
 from adapt.data.datasets import Images, LabelledImages
 from adapt.data.image_labels import class_shares
+from adapt.evaluation.features import Sizes
 from adapt.methods.pivot.frozen_network import FrozenNetwork
 from adapt.stages.made import DONE, write_missing
 from adapt.stages.progress_pictures import to_batch
@@ -44,13 +45,6 @@ class FeaturesConfig:
     """imagenet (downloaded), none, or a .safetensors / .pth file of that network"""
     features_size: str = ""
     """HxW that images are resized to for it; "" for --source-size and --size"""
-
-
-class Sizes(NamedTuple):
-    """(height, width) at which the images of either city are seen; None: their own."""
-
-    source: tuple[int, int] | None
-    target: tuple[int, int] | None
 
 
 class Features(NamedTuple):

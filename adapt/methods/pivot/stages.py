@@ -11,18 +11,16 @@ import torch
 from torch import nn
 
 from adapt import saved_state
-from adapt.data.cities import class_map_of, open_cities
-from adapt.data.datasets import labelled
+from adapt.data.cities import open_cities
 from adapt.data.drawing.draws import make_draws
 from adapt.data.image_labels import ImageLabels, read_image_labels, write_image_labels
 from adapt.device import make_fabric
-from adapt.evaluation.evaluate import Views, evaluate
+from adapt.evaluation.features import Sizes
 from adapt.methods.pivot import pictures
 from adapt.methods.pivot.config import Config
 from adapt.methods.pivot.features import (
     Features,
     FeaturesConfig,
-    Sizes,
     features,
     made_of,
     read_features,
@@ -41,6 +39,7 @@ from adapt.run import Run, parse_size
 from adapt.stages.claim import describe, fingerprints
 from adapt.stages.runner import Making, Stage, Stages, Training, decided_by
 from adapt.stages.signals import signals
+from adapt.stages.train import selecting
 from roadshift import UserError
 
 FILE = "target.json"
@@ -139,9 +138,6 @@ class PivotRun:
         """The segmentor."""
         run, own, (source, target) = self.run, self.config.part(GameConfig), self.cities
         presence = bool(self.given and self.given.kind == "presence")
-        scored = None
-        if run.select_on:
-            scored = labelled(run.select_on).mapped(class_map_of(run)).with_classes(source.classes)
         return Training(
             name="",
             run=run,
@@ -154,9 +150,7 @@ class PivotRun:
                 method, target, self.image_labels.values, self.size, source.palette
             ),
             signals=lambda method: signals([method.G], target, self.size),
-            select=None
-            if scored is None
-            else lambda method: evaluate(method.G, scored, Views(size=self.size)).miou,
+            select=selecting(run, source.classes),
         )
 
     def _say(self, folder: Path) -> Mapping[str, object]:

@@ -54,7 +54,7 @@ class Input extends HTMLElement {
   }
 
   tell() {
-    const { text, kind } = session.status ?? { text: " ", kind: "done" };
+    const { text, kind } = session.status ?? { text: "Fetching an example …", kind: "busy" };
     this.status.textContent = text;
     this.status.className = `rs-status rs-${kind}`;
   }

@@ -47,17 +47,18 @@ export function shares(labels, count) {
   return Array.from({ length: count }, (_, id) => pixels[id] / labels.length);
 }
 
-// IoU of each class (0..1; null where neither map has it) and its mean over those that are there;
-// pixels whose truth is no class are not counted.
+// IoU of each class that the truth shows (0..1; null for the others) and its mean: over the same
+// classes, whatever is predicted beside them. Pixels whose truth is no class are not counted.
 export function iou(labels, truth, count) {
-  const both = new Float64Array(count), either = new Float64Array(count);
+  const both = new Float64Array(count), either = new Float64Array(count), shown = new Set();
   for (let i = 0; i < labels.length; i++) {
     if (truth[i] >= count) continue;
+    shown.add(truth[i]);
     either[truth[i]]++;
     if (labels[i] === truth[i]) both[truth[i]]++;
     else either[labels[i]]++;
   }
-  const classes = Array.from(both, (hit, id) => (either[id] ? hit / either[id] : null));
+  const classes = Array.from(both, (hit, id) => (shown.has(id) ? hit / either[id] : null));
   const there = classes.filter((value) => value !== null);
   return { classes, mean: there.reduce((sum, value) => sum + value, 0) / (there.length || 1) };
 }

@@ -17,11 +17,11 @@ class Session extends EventTarget {
   // Takes a picture file; what it shows is announced by the event, what went wrong by the status.
   async choose(blob, name, size = "own") {
     const turn = ++this.turn;
-    this.size = size;
     this.say(`Looking at ${name} …`, "busy");
     try {
-      const answer = await this.ask(blob, 0);
+      const answer = await this.ask(blob, 0, size);
       if (turn !== this.turn) return; // a newer picture was chosen meanwhile
+      this.size = size;
       this.source = { blob, name };
       this.answers = [answer];
       this.say(`${name}: ${answer.note}`, "done");
@@ -38,17 +38,17 @@ class Session extends EventTarget {
   // What the bundle of that number makes of the picture on show; asked for once.
   async answer(model) {
     const turn = this.turn;
-    this.answers[model] ??= await this.ask(this.source.blob, model);
+    this.answers[model] ??= await this.ask(this.source.blob, model, this.size);
     if (turn !== this.turn) throw new DOMException("another picture was chosen", "AbortError");
     return this.answers[model];
   }
 
-  async ask(blob, model) {
-    const answer = await post(`roadshift/segment?model=${model}&size=${this.size}`, blob);
+  async ask(blob, model, size) {
+    const answer = await post(`roadshift/segment?model=${model}&size=${size}`, blob);
     const [image, labels, confidence] = await Promise.all([
       pixels(answer.image), channel(answer.labels), channel(answer.confidence),
     ]);
-    return { ...answer, canvas: image, labels, confidence, 
+    return { ...answer, canvas: image, labels, confidence,
              labelsFile: answer.labels, confidenceFile: answer.confidence };
   }
 

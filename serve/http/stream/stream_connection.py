@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from serve.http.connection import NotUnread
 from serve.limits import Limits
 
 RESTARTS = 1012
@@ -16,11 +16,8 @@ _MOST_PIECES = 1024
 """The most pieces of one message: empty ones cost memory that no limit of bytes sees."""
 
 
-class StreamConnection(WebSocketsSansIOProtocol):
+class StreamConnection(NotUnread, WebSocketsSansIOProtocol):
     """uvicorn's, which keeps what a client does not read, and cuts off a frame when it stops."""
-
-    limits: Limits
-    _unread: asyncio.TimerHandle | None = None
 
     def handle_cont(self, event: Any) -> None:
         if len(self.frames) < _MOST_PIECES:
@@ -39,20 +36,6 @@ class StreamConnection(WebSocketsSansIOProtocol):
         await super().send(message)
         if message["type"] == "websocket.http.response.body":
             self.handshake_complete = True  # refused: else the log has an error that is none
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._unread = self.loop.call_later(self.limits.answer_seconds, self.transport.abort)
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if self._unread is not None:
-            self._unread.cancel()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._unread is not None:
-            self._unread.cancel()
-        super().connection_lost(exc)
 
     def shutdown(self) -> None:
         if self.handshake_complete and not self.close_sent:

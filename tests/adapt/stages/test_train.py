@@ -17,6 +17,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import roadshift
 from adapt import checkpoint
+from adapt.evaluation.evaluate import Views
+from adapt.evaluation.score import score
 from adapt.fit import _prepare
 from adapt.methods.source_only import Config, SourceOnly
 from adapt.run import Run
@@ -86,8 +88,13 @@ def test_best_on_target_labels_only_behind_its_flag(
 ) -> None:
     more = ["--steps", "2", "--save-every", "1", "--select-on", tiny_source]
     assert in_process(command("source_only", tiny_source, tiny_target, tmp_path / "r", *more)) == 0
-    lines = (tmp_path / "r/metrics.jsonl").read_text().splitlines()
-    assert sum("select_miou" in line for line in lines) == 2
+    lines = [json.loads(line) for line in (tmp_path / "r/metrics.jsonl").read_text().splitlines()]
+    found = [line["select_miou"] for line in lines if "select_miou" in line]
+    assert len(found) == 2
+    best = score(
+        tmp_path / "r", "best", tiny_source, Views(size=(64, 128)), device="cpu", pictures=None
+    )
+    assert best.miou == pytest.approx(max(found), abs=1e-6)
     assert checkpoint.read(tmp_path / "r", "best").info.method == "source_only"
 
 

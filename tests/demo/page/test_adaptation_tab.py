@@ -75,6 +75,17 @@ def test_with_labels_there_are_scores_and_errors(tab, tmp_path, bundle) -> None:
     assert pixel(tab, TAB, "right", 0.01, 0.9)[3] == 0  # not counted
 
 
+IOU = "async ([labels, truth]) => (await import('/roadshift/static/maps.js')).iou(labels, truth, 4)"
+
+
+def test_the_mean_is_over_the_classes_of_the_truth_whatever_is_predicted(tab) -> None:
+    truth = [0, 0, 1, 1, 255]
+    right = tab.evaluate(IOU, [[0, 0, 1, 1, 2], truth])
+    assert right == {"classes": [1, 1, None, None], "mean": 1}
+    more = tab.evaluate(IOU, [[0, 0, 1, 3, 2], truth])
+    assert more == {"classes": [1, 0.5, None, None], "mean": 0.75}
+
+
 def test_labels_of_other_classes_are_explained(tab, tmp_path) -> None:
     Image.fromarray(np.full((8, 8), 9, np.uint8)).save(tmp_path / "other.png")
     tab.set_input_files("#truth", tmp_path / "other.png")

@@ -72,6 +72,9 @@ def test_a_huge_photo_is_scaled_down_with_a_word(page, tmp_path) -> None:
     assert "5000x7000 pixels, scaled down to 1223x1713" in said(page, "huge.jpg: ")
 
 
+SIZE = "async () => (await import('/roadshift/static/session.js')).session.size"
+
+
 def test_the_size_learnt_is_offered(page, tmp_path, street) -> None:
     Image.fromarray(street(512, 512)).save(tmp_path / "large.png")
     upload(page, tmp_path / "large.png")
@@ -89,6 +92,15 @@ def test_the_size_learnt_is_offered(page, tmp_path, street) -> None:
     Image.fromarray(street(300, 300)).save(tmp_path / "next.png")
     upload(page, tmp_path / "next.png")
     assert "seen by" not in said(page, "next.png: ")
+    # What cannot be read changes nothing, the size included.
+    upload(page, tmp_path / "large.png")
+    said(page, "large.png: ")
+    page.get_by_text("At the size it learnt (181x181)").click()
+    said(page, "seen by the network at 181x181")
+    (tmp_path / "broken.png").write_bytes(b"")
+    upload(page, tmp_path / "broken.png")
+    said(page, "no picture that can be read")
+    assert page.evaluate(SIZE) == "learnt"
     page.click("#examples button")
     said(page, "example 1: ")
 

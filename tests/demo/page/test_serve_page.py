@@ -22,6 +22,8 @@ for host, allowed in (("127.0.0.1", ()), ("0.0.0.0", ()), ("0.0.0.0", ("demo.exa
     client = TestClient(page_app(api, host, 7860, allowed))
     asked = ("localhost", "demo.example:7860", "other.example")
     print([client.get("/roadshift/about", headers={"Host": name}).status_code for name in asked])
+    headers = {"Host": "localhost", "Origin": "http://evil.example"}
+    print(client.post("/roadshift/segment", headers=headers).status_code)
 """
 
 
@@ -29,4 +31,8 @@ for host, allowed in (("127.0.0.1", ()), ("0.0.0.0", ()), ("0.0.0.0", ("demo.exa
 def test_names_are_those_of_this_machine_and_those_allowed(bundle) -> None:
     command = [sys.executable, "-c", ASK, str(bundle.folder)]
     shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert shown.splitlines() == ["[200, 400, 400]", "[200, 200, 200]", "[200, 200, 400]"]
+    assert shown.splitlines() == [
+        *("[200, 400, 400]", "403"),
+        *("[200, 200, 200]", "403"),
+        *("[200, 200, 400]", "403"),
+    ]

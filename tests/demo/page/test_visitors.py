@@ -4,9 +4,10 @@ import anyio
 import pytest
 from starlette.requests import Request
 
-from demo.page import visitors
-from demo.page.visitors import Doors, Queue, read_body
+from demo.page.visitors import Doors, Queue, received
+from serve.http import body
 from serve.limits import Refusal
+from serve.models.byte_budget import ByteBudget
 
 
 def request(*chunks: bytes, slow: float = 0.0) -> Request:
@@ -53,17 +54,29 @@ def test_one_picture_at_a_time_is_worked_on() -> None:
     anyio.run(visit)
 
 
-def test_a_body_is_read_to_its_limit() -> None:
-    assert anyio.run(read_body, request(b"ab", b"cd"), 4) == b"abcd"
-    with pytest.raises(Refusal, match="at most 1 MB") as refusal:
-        anyio.run(read_body, request(bytes(1 << 20), b"x"), 1 << 20)
+async def read(request: Request, most: int, bodies: ByteBudget) -> bytes:
+    async with received(request, most, bodies) as found:
+        assert bodies.used == len(found)
+        return found
+
+
+def test_a_body_is_read_to_its_limit_and_its_bytes_come_back() -> None:
+    bodies = ByteBudget(4 << 20)
+    assert anyio.run(read, request(b"ab", b"cd"), 4, bodies) == b"abcd"
+    with pytest.raises(Refusal, match="too large: at most 1 MB") as refusal:
+        anyio.run(read, request(bytes(1 << 20), b"x"), 1 << 20, bodies)
     assert refusal.value.status == 413
+    with pytest.raises(Refusal, match="Many people use this demo") as refusal:
+        anyio.run(read, request(b"abcde"), 1 << 20, ByteBudget(4))
+    assert refusal.value.status == 429
+    assert bodies.used == 0
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch) -> None:
-    monkeypatch.setattr(visitors, "BODY_SECONDS", 0.01)
-    with pytest.raises(Refusal, match="did not arrive in time"):
-        anyio.run(read_body, request(b"x", slow=1.0), 4)
+    monkeypatch.setattr(body, "_START_SECONDS", 0.01)
+    with pytest.raises(Refusal, match="did not arrive in time") as refusal:
+        anyio.run(read, request(b"x", slow=5.0), 4, ByteBudget(9))
+    assert refusal.value.status == 408
 
 
 @pytest.mark.parametrize(

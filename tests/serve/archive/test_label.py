@@ -137,3 +137,6 @@ def test_mistakes_are_explained(tiny: Bundle, tmp_path: Path, kit) -> None:
     other = kit.make_bundle(tmp_path / "other", min_size=(9, 9))
     with pytest.raises(UserError, match=r"holds labels by bundle tiny .* name another --out"):
         label(replace(good, bundle=other))
+    (good.out / "label.json").write_text("{}")
+    with pytest.raises(UserError, match=r"label.json does not say what made the labels there"):
+        label(good)

@@ -172,7 +172,7 @@ def test_200_idle_connections(tiny, kit):
 
 
 def test_a_refused_body_is_not_read_for_ever(tiny, kit, monkeypatch):
-    monkeypatch.setattr("serve.http.connection._LINGER_BYTES", 8 << 20)
+    monkeypatch.setattr("serve.http.connection.LINGER_BYTES", 8 << 20)
     with kit.running(tiny, Limits(body_bytes=20_000)) as client, dial(client) as plug:
         plug.sendall(f"{HEAD}Transfer-Encoding: chunked\r\n\r\n".encode())
         chunk = b"10000\r\n" + bytes(65536) + b"\r\n"
@@ -184,8 +184,17 @@ def test_a_refused_body_is_not_read_for_ever(tiny, kit, monkeypatch):
         assert 8 << 20 <= sent < 64 << 20
 
 
+def test_who_sends_all_and_leaves_is_told_why_it_was_refused(tiny, kit):
+    with kit.running(tiny, Limits(body_bytes=20_000)) as client:
+        for _ in range(5):
+            with dial(client) as plug:
+                head = f"{HEAD}Connection: close\r\nContent-Length: {8 << 20}\r\n\r\n"
+                plug.sendall(head.encode() + bytes(8 << 20))
+                assert _answer(plug).startswith(b"HTTP/1.1 413")
+
+
 def test_a_refused_body_that_stops_is_not_waited_for(tiny, kit, monkeypatch):
-    monkeypatch.setattr("serve.http.connection._LINGER_SECONDS", 0.2)
+    monkeypatch.setattr("serve.http.connection.LINGER_SECONDS", 0.2)
     with kit.running(tiny, Limits(body_bytes=20_000)) as client, dial(client) as plug:
         plug.sendall(f"{HEAD}Content-Length: 30000\r\n\r\n".encode())
         assert _answer(plug).startswith(b"HTTP/1.1 413")

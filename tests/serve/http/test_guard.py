@@ -2,6 +2,7 @@
 
 import json
 
+import anyio
 import grpc
 import pytest
 import tritonclient.grpc as triton
@@ -14,7 +15,7 @@ from roadshift import UserError
 from serve.cli.access_options import AccessOptions
 from serve.cli.serve import serve
 from serve.grpc.server import grpc_on
-from serve.http.guard import Guard
+from serve.http.guard import Guard, OriginCheck
 from serve.models.api_keys import ApiKeys, read_keys
 
 KEY, OTHER = "0123456789abcdef", "fedcba9876543210"
@@ -101,3 +102,19 @@ def test_files_without_good_keys(tmp_path, content):
         read_keys(path)
     with pytest.raises(UserError, match="cannot be read"):
         read_keys(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("origin", [b"null", b"", b"http://"])
+def test_an_origin_without_a_name_is_no_server_without_one(origin: bytes) -> None:
+    statuses = list[int]()
+
+    async def app(*_) -> None:
+        raise AssertionError("it got through")
+
+    async def send(message) -> None:
+        statuses.append(message.get("status", 0))
+
+    headers = [(b"host", b""), (b"origin", origin)]
+    scope = {"type": "http", "method": "POST", "path": "/segment", "headers": headers}
+    anyio.run(OriginCheck(app, []), scope, None, send)
+    assert statuses[0] == 403
