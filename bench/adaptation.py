@@ -107,6 +107,10 @@ def trained(pair: Pair, row: Row, out: Path, seed: int, steps: int, data: str) -
         *("--threads", "1", "--cache", "memory", "--out", str(out)),
         *row.options.split(),
     ]
+    if row.labels_from:
+        for k in range(3):
+            taught = out.parent.parent / str(k) / file_name(row.labels_from)
+            command += ["--labels-from", str(taught)]
     if "{presence}" in row.options:
         filled["presence"] = str(presence(pair, out.parent, data))
     roadshift(*(word.format(**filled) for word in command))

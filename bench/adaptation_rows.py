@@ -51,6 +51,8 @@ PAIRS = {
 STYLE = "--style statistics"
 SELF = f"{STYLE} --ema 0.98 --warm-up {{quarter}}"
 
+LOOKED_AT = "--label-scales 1 --label-scales 1.33 --label-flip"
+
 
 class Row(NamedTuple):
     """A method with its options; `share` of the steps are its own, the others its first stages'."""
@@ -61,6 +63,8 @@ class Row(NamedTuple):
     oracle: bool = False
     teacher: str = ""
     """of a student: the row that it learns from, on top of that row's budget"""
+    labels_from: str = ""
+    """the row whose runs of seeds 0, 1 and 2 label the target together, on top of their budgets"""
     part: str = ""
     """one of the networks whose mean the row `of` deploys: nothing of its own is trained"""
     of: str = ""
@@ -94,6 +98,11 @@ ROWS = {
     "self_training and masks": Row("self_training", f"{SELF} --w-mask 1"),
     "self_training and rare classes": Row("self_training", f"{SELF} --sample-rare"),
     "self_training and features": Row("self_training", f"{SELF} --w-features 0.01"),
+    "self_training from the mean of three": Row(
+        "self_training",
+        f"{STYLE} --ema 0.98 --labels fixed {LOOKED_AT}",
+        labels_from="self_training",
+    ),
     "output_adversary": Row("output_adversary", "--width-d 16"),
     "output_adversary + style": Row("output_adversary", f"{STYLE} --width-d 16"),
     "ldr T->S + rec": Row("ldr", LDR, share=0.3125),

@@ -52,17 +52,29 @@ class Views:
     size: tuple[int, int] | None = None
     """(height, width) the frame is resized to; None as it comes"""
 
+    @property
+    def one(self) -> bool:
+        """Whether the frame is looked at once, as it is."""
+        return self.scales == (1.0,) and not self.flip
+
     def logits(
         self, segmentor: Segmentor, image: UInt8[Tensor, "n h w 3"]
     ) -> Float[Tensor, "n c hs ws"]:
         """The only view's logits, or the mean probabilities of all at the largest one's size."""
-        if self.scales == (1.0,) and not self.flip:
+        if self.one:
             return logits_of(segmentor, image, self.size)
         probabilities = [logits.softmax(1) for logits in self._each(segmentor, image)]
         largest = max((p.shape[-2:] for p in probabilities), key=math.prod)
         size = (int(largest[0]), int(largest[1]))
         resized = [full_size(p, size, segmentor.align_corners) for p in probabilities]
         return torch.stack(resized).mean(0)
+
+    def probabilities(
+        self, segmentor: Segmentor, image: UInt8[Tensor, "n h w 3"]
+    ) -> Float[Tensor, "n c hs ws"]:
+        """Of the only view, or the mean of all."""
+        z = self.logits(segmentor, image).float()
+        return z.softmax(1) if self.one else z
 
     def _each(self, segmentor: Segmentor, image: UInt8[Tensor, "n h w 3"]) -> Iterator[Tensor]:
         height, width = self.size or (image.shape[1], image.shape[2])

@@ -24,7 +24,7 @@ from adapt import saved_state
 from adapt.data.classes import IGNORE
 from adapt.data.datasets import Images
 from adapt.data.pseudo_labelled import PseudoLabelled
-from adapt.evaluation.evaluate import logits_of
+from adapt.evaluation.evaluate import Views, logits_of
 from adapt.networks.segmentor import Segmentor
 from adapt.networks.upsampling import full_size
 from adapt.pictures.overlay import Palette, Picture, png, strip, write_png
@@ -113,6 +113,18 @@ def by_probability(network: Segmentor, image: UInt8[Tensor, "1 h w 3"], size: Si
     """The most probable class."""
     own = (image.shape[1], image.shape[2])  # in training it is resized with its image
     return confident(logits_of(network, image, size), own, network.align_corners)
+
+
+def by_views(scales: Sequence[float], flip: bool) -> Annotate:
+    """The most probable class by the mean over scales of the size, and over the mirrored image."""
+
+    def annotate(network: Segmentor, image: UInt8[Tensor, "1 h w 3"], size: Size) -> Confident:
+        own = (image.shape[1], image.shape[2])
+        p = Views(tuple(scales), flip, size).probabilities(network, image)
+        confidence, labels = full_size(p, own, network.align_corners).max(1)
+        return Confident(labels.to(torch.uint8), confidence)
+
+    return annotate
 
 
 @dataclass(frozen=True, kw_only=True)

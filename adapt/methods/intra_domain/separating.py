@@ -117,9 +117,8 @@ def _make(how: Separation, asked: Asked, folder: Path) -> Mapping[str, object]:
 
     def probabilities(i: int) -> Float[Tensor, "1 c h w"]:
         image = torch.from_numpy(images.image(i))[None].to(device)
-        own, z = (image.shape[1], image.shape[2]), views.logits(network, image).float()
-        p = z.softmax(1) if views.scales == (1.0,) else z  # of several views they come as such
-        return full_size(p, own, network.align_corners)
+        own = image.shape[1], image.shape[2]
+        return full_size(views.probabilities(network, image), own, network.align_corners)
 
     with torch.inference_mode():
         facts = _maps(how, asked, folder, probabilities)

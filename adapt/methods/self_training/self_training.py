@@ -58,6 +58,10 @@ class Config:
     """weights and thresholds by class; DACS's share of confident pixels; those of --labels-from"""
     labels_from: tuple[str, ...] = ()
     """for fixed: finished runs, whose mean probabilities give the target its labels once"""
+    label_scales: tuple[float, ...] = (1.0,)
+    """for fixed: of --size; the mean over all of them labels the target"""
+    label_flip: bool = False
+    """for fixed: and over the mirrored images"""
     threshold: float = 0.968
     """for share: confidence from which a pixel counts as confident"""
     floor: float = 0.7
@@ -94,6 +98,10 @@ class Config:
             )
         if (self.labels == "fixed") != bool(self.labels_from):
             raise UserError("--labels fixed and --labels-from RUN... go together: give both")
+        if not self.label_scales or min(self.label_scales) <= 0:
+            raise UserError(f"--label-scales {self.label_scales}: wanted factors above 0")
+        if not self.labels_from and (self.label_flip or self.label_scales != (1.0,)):
+            raise UserError("--label-scales and --label-flip are for --labels fixed")
 
 
 class SelfTraining:

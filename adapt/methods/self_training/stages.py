@@ -18,7 +18,7 @@ from adapt.networks.segmentor import Segmentor
 from adapt.networks.segmentors.fused import Fused
 from adapt.run import Run, parse_size
 from adapt.stages.claim import describe, fingerprints
-from adapt.stages.pseudo_labels import Labelling, label_files, pseudo_labels
+from adapt.stages.pseudo_labels import Labelling, by_views, label_files, pseudo_labels
 from adapt.stages.runner import Making, Stages, Training, decided_by
 from adapt.stages.signals import signals
 from roadshift import UserError, hxw
@@ -73,8 +73,10 @@ class SelfTrainingRun:
             size=self.size,
             classes=source.classes,
             palette=source.palette,
+            annotate=by_views(self.config.label_scales, self.config.label_flip),
         )
-        return pseudo_labels(LABELS, labelling, made_of=self.made_of | {"size": self.run.size})
+        seen = (self.run.size, self.config.label_scales, self.config.label_flip)
+        return pseudo_labels(LABELS, labelling, made_of=self.made_of | {"seen at": str(seen)})
 
     def _teachers(self) -> Segmentor:
         nets = [saved.segmentor for saved in self.taught_by]

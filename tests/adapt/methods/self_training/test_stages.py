@@ -80,6 +80,19 @@ def test_labels_of_other_runs_are_made_anew_where_nothing_was_learnt_yet(
     assert json.loads(after)["thresholds"] != json.loads(before)["thresholds"]
 
 
+def test_labels_of_several_views_are_other_labels(
+    cities: list[str], started: Path, tmp_path: Path
+) -> None:
+    fixed = ["--labels", "fixed", "--labels-from", str(started)]
+    views = [*fixed, "--label-scales", "1", "--label-scales", "1.5"]
+    found = []
+    for name, more in (("one", fixed), ("two", views), ("both ways", [*fixed, "--label-flip"])):
+        assert learn(cities, tmp_path / name, *more) == 0
+        made = tmp_path / name / "pseudo_labels" / "made.json"
+        found.append(tuple(json.loads(made.read_text())["thresholds"].values()))
+    assert len(set(found)) == 3
+
+
 def test_the_recipe_of_its_parts_changes_what_it_says() -> None:
     recipe, plain = read_recipe("parts", RECIPES, Config), Config()
     for name, changes in recipe.rows.items():
@@ -92,6 +105,11 @@ def test_the_recipe_of_its_parts_changes_what_it_says() -> None:
         (["--threshold", "1.5"], "--threshold is 1.5; wanted 0..1"),
         (["--ema", "-0.1"], "--ema is -0.1; wanted 0..1"),
         (["--labels", "fixed"], "--labels fixed and --labels-from RUN... go together"),
+        (["--label-flip"], "--label-scales and --label-flip are for --labels fixed"),
+        (
+            ["--labels", "fixed", "--labels-from", "x", "--label-scales", "0"],
+            "--label-scales (0.0,): wanted factors above 0",
+        ),
         (["--w-mask", "1", "--crop", "24x48"], "--mask-block 32 does not fit into crops of 24x48"),
         (["--mask-block", "0"], "--mask-block 0: wanted"),
         (["--warm-up", "-1"], "--warm-up -1"),
