@@ -104,6 +104,7 @@ ROWS = {
         labels_from="self_training",
     ),
     "output_adversary": Row("output_adversary", "--width-d 16"),
+    "output_adversary source norm": Row("output_adversary", "--width-d 16 --target-norm source"),
     "output_adversary + style": Row("output_adversary", f"{STYLE} --width-d 16"),
     "ldr T->S + rec": Row("ldr", LDR, share=0.3125),
     "ldr S->T": Row("ldr", f"{LDR} --direction source_to_target --no-reconstruct", share=0.375),
