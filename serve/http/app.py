@@ -24,6 +24,7 @@ from serve.http.addressed_model import addressed_model
 from serve.http.connection import Complaints
 from serve.http.envelope import BROKEN
 from serve.http.infer import infer
+from serve.http.openapi.document import openapi
 from serve.http.page import page
 from serve.http.repository.routes import index, load, unload
 from serve.http.segment import segment
@@ -108,6 +109,7 @@ def _routes(service: Service) -> list[BaseRoute]:
         ]
     return [
         route("/", _page),
+        route("/openapi.json", openapi),
         route("/segment", segment, "POST"),
         route("/metrics", _metrics),
         route("/v2", _server),

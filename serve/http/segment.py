@@ -28,6 +28,8 @@ from serve.protocol.inference_protocol import is_first
 
 FORMATS = ("jpeg", "png")
 PARAMETERS = ("as", "format", "model", "priority", "timeout")
+LONGEST_NUMBER = 18
+"""Digits."""
 
 
 class SegmentQuery(NamedTuple):
@@ -159,6 +161,6 @@ def asked_query(asked: QueryParams) -> SegmentQuery:
 
 def _whole(asked: QueryParams, name: str, unit: str) -> int:
     value = asked.get(name, "0")
-    if not (value.isascii() and value.isdecimal()) or len(value) > 18:
+    if not (value.isascii() and value.isdecimal()) or len(value) > LONGEST_NUMBER:
         raise Refusal(400, f"the {name} is not a whole number of {unit}")
     return int(value)

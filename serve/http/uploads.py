@@ -60,13 +60,14 @@ def uploads_of(body: bytes, content_type: str) -> list[Upload]:
 
 
 class _Parts:
-    """Collects the files of a form; its other fields are not looked at."""
+    """Collects the files of a form: parts with a file's name (RFC 7578, 4.2: it may be missing), or
+    an image's type. Its other fields are not looked at."""
 
     def __init__(self) -> None:
         self.files: list[Upload] = []
         self.whole = False
         self._field, self._value, self._data = bytearray(), bytearray(), bytearray()
-        self._filename: str | None = None
+        self._name, self._is_file = "", False
 
     def callbacks(self) -> Any:
         return {
@@ -80,22 +81,27 @@ class _Parts:
         }
 
     def _begin(self) -> None:
-        self._data, self._filename = bytearray(), None
+        self._data, self._name, self._is_file = bytearray(), "", False
 
     def _header(self) -> None:
-        if bytes(self._field).lower() == b"content-disposition":
-            filename = parse_options_header(bytes(self._value))[1].get(b"filename")
-            self._filename = None if filename is None else filename.decode("utf-8", "replace")
+        field, value = bytes(self._field).lower(), bytes(self._value)
+        if field == b"content-disposition":
+            options = parse_options_header(value)[1]
+            self._is_file |= b"filename" in options
+            name = options.get(b"filename", options.get(b"name", b""))
+            self._name = name.decode("utf-8", "replace")
+        elif field == b"content-type":
+            self._is_file |= value.strip().lower().startswith(b"image/")
         self._field, self._value = bytearray(), bytearray()
 
     def _end(self) -> None:
-        if self._filename is None:
+        if not self._is_file:
             return
         if len(self.files) == _MOST_IMAGES:
             raise Refusal(
                 413, f"the form holds more than {_MOST_IMAGES} files: send less at a time"
             )
-        stem = _NAME.sub("_", PurePath(self._filename).stem)[:60].strip(".") or "image"
+        stem = _NAME.sub("_", PurePath(self._name).stem)[:60].strip(".") or "image"
         if stem in [file.name for file in self.files]:
             stem = f"{stem}-{len(self.files)}"
         self.files.append(Upload(stem, bytes(self._data)))

@@ -101,6 +101,18 @@ def form(body, boundary="b"):
     return {"content": body, "headers": kind}
 
 
+def test_a_file_without_a_name(client, kit):
+    """RFC 7578, 4.2: the name may be missing; the part's type says that it is an image."""
+    image = kit.random_image(1)
+    for lines in (
+        b'Content-Disposition: form-data; name="a"\r\nContent-Type: image/png',
+        b'content-type: Image/PNG\r\ncontent-disposition: form-data; name="a"',
+    ):
+        body = b"--b\r\n" + lines + b"\r\n\r\n" + encode_png(image) + b"\r\n--b--\r\n"
+        labels = png_of(client.post("/segment", **form(body)))
+        assert np.array_equal(labels, kit.true_labels(image))
+
+
 def test_wrong_forms(client, kit):
     part = b'--b\r\nContent-Disposition: form-data; name="a"; filename="a.png"\r\n\r\n'
     for body, wrong in (

@@ -1,0 +1,1 @@
+"""The server's routes as an OpenAPI document, for programs that make clients or tests of it."""
