@@ -75,12 +75,15 @@ class Running:
 
 
 @contextmanager
-def serving(tree: Path, bundle: Path, folder: Path) -> Generator[Running]:
-    """That tree's server, ready."""
+def serving(tree: Path, bundle: Path, folder: Path, more: str = "") -> Generator[Running]:
+    """That tree's server, ready, with `more` options."""
     log = folder / "log"
     with log.open("w") as errors:
         process = subprocess.Popen(
-            ["bash", "-c", f'ulimit -n 1024; exec "{sys.executable}" {SERVE} "{bundle}" --port 0'],
+            [
+                *("bash", "-c"),
+                f'ulimit -n 1024; exec "{sys.executable}" {SERVE} "{bundle}" --port 0 {more}',
+            ],
             cwd=tree,
             env={**os.environ, "PYTHONPATH": f"{tree}:{os.environ.get('PYTHONPATH', '')}"},
             stdout=subprocess.PIPE,
