@@ -34,7 +34,7 @@ ORDER = {
     ],
     "serve": [
         "cli",
-        "http grpc library",
+        "http grpc library remote",
         "device_check protocol archive",
         "media models",
         "runtime",

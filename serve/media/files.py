@@ -28,6 +28,15 @@ def out_names(images: Sequence[Path]) -> dict[Path, str]:
     return {image: image.stem if stems[image.stem] == 1 else image.name for image in images}
 
 
+def video_out(out: Path, name: str) -> Path:
+    """`out` where it is named .mp4, else NAME.overlay.mp4 in it; UserError for another ending."""
+    if out.suffix.lower() in VIDEOS and out.suffix.lower() != ".mp4":
+        raise UserError(f"--out {out}: videos are written as .mp4 only: name it so, or a folder")
+    if out.suffix.lower() != ".mp4" or out.is_dir():
+        return out / f"{name}.overlay.mp4"
+    return out
+
+
 def out_folder(out: Path) -> Path:
     """`out`, made if need be. Raises UserError when a file is in the way, Failure when refused."""
     blocking = next((p for p in (out, *out.parents) if p.exists()), None)

@@ -17,6 +17,7 @@ from serve.media.files import (
     is_newer,
     out_folder,
     out_names,
+    video_out,
     write_whole,
 )
 from serve.media.paint import overlay
@@ -127,10 +128,7 @@ def _classes(engine: Engine) -> bytes:
 
 
 def _video(engine: Engine, video: Path, out: Path, overwrite: bool, progress: Progress) -> Report:
-    if out.suffix.lower() in VIDEOS and out.suffix.lower() != ".mp4":
-        raise UserError(f"--out {out}: videos are written as .mp4 only: name it so, or a folder")
-    if out.suffix.lower() != ".mp4" or out.is_dir():
-        out = out / f"{video.stem}.overlay.mp4"
+    out = video_out(out, video.stem)
     if out.resolve() == video.resolve():
         raise UserError(f"--out {out} is the input video: name another file")
     manifest = engine.bundle.folder / "bundle.json"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -23,31 +24,54 @@ FPS = 25.0
 def annotate(
     engine: Engine, video: Path, out: Path, progress: Callable[[int, int], None]
 ) -> list[str]:
-    """Writes `out`, an MP4 (MPEG-4 part 2) with the video's size and frame rate, without sound.
+    """Writes `out` as `write_video` does, with the video's size and frame rate.
 
-    The codec works in pairs of pixels: an odd last row or column is dropped. Returns remarks, one
-    sentence each. Raises UserError for a video that cannot be opened or has no frame, Failure when
-    the answer cannot be written.
+    Returns remarks, one sentence each. Raises UserError for a video that cannot be opened or has no
+    frame, Failure when the answer cannot be written.
     """
     with opened(video) as capture:
         fps, total = rate_and_count(capture)
-        first = next_frame(capture)
-        if first is None:
-            raise UserError(f"{video} holds no frame that can be read: convert it to MP4")
-        engine.check((1, *first.shape))
-        out_folder(out.parent)
-        with replacing(out) as part, writing(part, fps or FPS, first) as writer:
-            done, frame = 0, first
-            while frame is not None:
+
+        def painted() -> Iterator[NDArray[np.uint8]]:
+            for done, frame in enumerate(frames_of(capture), 1):
                 labels = engine.segment(frame[None]).labels[0]
-                blend = overlay(frame, labels, engine.bundle.palette)
-                writer.write(cv2.cvtColor(blend, cv2.COLOR_RGB2BGR))
-                done += 1
+                yield overlay(frame, labels, engine.bundle.palette)
                 progress(done, total)
-                frame = next_frame(capture)
-    remarks = [] if fps else [f"{video} does not say its frame rate: {FPS:g}/s was written"]
+
+        done = write_video(out, fps, painted())
+    if not done:
+        raise UserError(f"{video} holds no frame that can be read: convert it to MP4")
+    return video_remarks(video, fps, total, done)
+
+
+def write_video(out: Path, fps: float, frames: Iterator[NDArray[np.uint8]]) -> int:
+    """Writes RGB frames [h,w,3] as an MP4 (MPEG-4 part 2) without sound; how many there were.
+
+    `fps` 0 is FPS. The codec works in pairs of pixels: an odd last row or column is dropped. Where
+    there is no frame, no file is made. Raises UserError for frames of several sizes, Failure when
+    it cannot be written.
+    """
+    first = next(frames, None)
+    if first is None:
+        return 0
+    out_folder(out.parent)
+    done = 0
+    with replacing(out) as part, writing(part, fps or FPS, first) as writer:
+        for done, frame in enumerate(chain([first], frames), 1):
+            if frame.shape != first.shape:
+                raise UserError(
+                    f"frame {done} is {hxw(frame.shape[:2])} and the first {hxw(first.shape[:2])}: "
+                    "a video has frames of one size"
+                )
+            writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    return done
+
+
+def video_remarks(source: object, fps: float, total: int, done: int) -> list[str]:
+    """What is odd about a video of that rate (0: unknown), of which `done` frames were there."""
+    remarks = [] if fps else [f"{source} does not say its frame rate: {FPS:g}/s was written"]
     if done < total:
-        remarks.append(f"{video} announces {total} frames, and {done} could be read")
+        remarks.append(f"{source} announces {total} frames, and {done} could be read")
     return remarks
 
 
@@ -78,6 +102,12 @@ def next_frame(capture: cv2.VideoCapture) -> NDArray[np.uint8] | None:
     """The next frame, RGB [h,w,3], or None at the end."""
     there, frame = capture.read()
     return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False) if there else None
+
+
+def frames_of(capture: cv2.VideoCapture) -> Iterator[NDArray[np.uint8]]:
+    """Its frames, RGB [h,w,3], to the end."""
+    while (frame := next_frame(capture)) is not None:
+        yield frame
 
 
 @contextmanager

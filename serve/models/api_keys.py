@@ -28,6 +28,11 @@ class ApiKeys:
 
 
 def read_keys(path: Path) -> ApiKeys:
+    """What opens to the keys in a file; UserError as `keys_in`."""
+    return ApiKeys(keys_in(path))
+
+
+def keys_in(path: Path) -> list[str]:
     """The keys in a file, one a line; UserError when there is none, or one is too short."""
     try:
         keys = path.read_text().split()
@@ -38,4 +43,4 @@ def read_keys(path: Path) -> ApiKeys:
             f"--api-key-file {path}: wanted keys of {LEAST_LETTERS} letters or more, one a line: "
             "openssl rand -hex 32 makes one"
         )
-    return ApiKeys(keys)
+    return keys
