@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from export.bundle import Bundle
 from export.bundle.graphs import Precision
@@ -50,20 +51,30 @@ class Labelled:
     unread: dict[str, str]
 
 
+Round: TypeAlias = Callable[[Archive, Sequence[Shard], Callable[[int], None]], None]
+"""Labels shards until they are done or a worker dies; it is told how many are left over."""
+
+
 def label(
-    archive: Archive, *, rank: bool = False, progress: Progress = lambda _done, _of: None
+    archive: Archive,
+    *,
+    rank: bool = False,
+    progress: Progress = lambda _done, _of: None,
+    run: Round | None = None,
 ) -> Labelled:
     """Every image below the source gets OUT/labels/NAME.png (class ids, one channel).
 
     OUT/frames.csv has a row of each: size, mean confidence (0..1), share of unsure pixels, share of
     each class; by name, or with `rank` those that the network is least sure of first. Shards whose
-    table is there are not made again, also after a worker was killed. Raises UserError for folders
-    that do not fit, Failure when workers die again and again.
+    table is there are not made again, also after a worker was killed. `run` labels them elsewhere
+    than in processes of this machine. Raises UserError for folders that do not fit, Failure when
+    workers die again and again.
     """
     _check(archive)
+    run = run or _round
     shards, deaths = shards_of(archive.source, archive.shard), 0
     while left := [one for one in shards if not one.table(archive.out).is_file()]:
-        _round(archive, left, lambda n: progress(len(shards) - n, len(shards)))
+        run(archive, left, lambda n: progress(len(shards) - n, len(shards)))
         still = sum(not one.table(archive.out).is_file() for one in left)
         deaths = deaths + 1 if still == len(left) else 0
         if deaths == TRIES:

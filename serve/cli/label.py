@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from export.bundle import Trust, read_bundle
 from export.bundle.graphs import Precision
+from roadshift import UserError
 from serve.cli.device_options import Flat
+
+if TYPE_CHECKING:
+    from serve.archive.label import Round
 
 
 def label(
@@ -22,6 +27,7 @@ def label(
     shard: int = 64,
     rank: bool = False,
     precision: Precision = "fp32",
+    ray: str | None = None,
     trust: Annotated[Trust, Flat] = Trust(),
 ) -> None:
     """Label every image below a folder, by all cores; stopped or killed, it goes on where it was.
@@ -43,6 +49,10 @@ def label(
         frames.csv begins with the frames that the network is least sure of.
     precision
         Which of the bundle's segmentors.
+    ray
+        The address of a Ray cluster that labels (HOST:PORT, ray://HOST:10001), or local, which
+        starts Ray here; needs the extra `fleet`. All machines see the three folders at the same
+        places. Workers then are shards under way at a time.
     """
     from serve.archive.label import Archive  # noqa: PLC0415 - --help answers without loading these
     from serve.archive.label import label as label_archive  # noqa: PLC0415
@@ -60,7 +70,19 @@ def label(
         def show(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        found = label_archive(archive, rank=rank, progress=show)
+        with _cluster(ray, workers) as run:
+            found = label_archive(archive, rank=rank, progress=show, run=run)
     print(f"{found.frames} frames labelled, see {found.table}")
     for name, why in found.unread.items():
         print(f"not read: {name}: {why}")
+
+
+def _cluster(address: str | None, workers: int) -> AbstractContextManager[Round | None]:
+    """What labels at that address; None: this machine's processes."""
+    if address is None:
+        return nullcontext()
+    try:
+        from serve.archive.cluster import cluster  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise UserError(f"--ray needs roadshift[fleet]: pip install it ({error})") from error
+    return cluster(address, workers)

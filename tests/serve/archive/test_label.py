@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import signal
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -19,6 +20,7 @@ from export.bundle import Bundle
 from roadshift import Failure, UserError
 from serve.archive import label as module
 from serve.archive.label import Archive, label
+from serve.cli.label import label as command
 
 
 def picture(seed: int) -> np.ndarray:
@@ -140,3 +142,11 @@ def test_mistakes_are_explained(tiny: Bundle, tmp_path: Path, kit) -> None:
     (good.out / "label.json").write_text("{}")
     with pytest.raises(UserError, match=r"label.json does not say what made the labels there"):
         label(good)
+
+
+def test_ray_is_an_extra(tiny: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "serve.archive.cluster", raising=False)
+    source = frames(tmp_path / "in", 1)
+    with pytest.raises(UserError, match=r"--ray needs roadshift\[fleet\]: pip install it"):
+        command(source, bundle=tiny.folder, out=tmp_path / "out", ray="local")
