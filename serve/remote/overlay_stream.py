@@ -92,7 +92,7 @@ class OverlayStream:
             raise Failure(f"{self._server.url} ended at frame {number}: {error}") from error
 
     def _refused(self, number: int, head: dict[str, Any]) -> Exception:
-        kind = UserError if 400 <= head["status"] < 500 else Failure
+        kind = Failure if head["status"] in _BUSY or head["status"] >= 500 else UserError
         return kind(f"{self._server.url} refused frame {number}: {head['error']}")
 
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -108,11 +109,17 @@ def test_a_full_line_is_waited_for(tiny, kit, tmp_path, monkeypatch):
         opener.join()
         assert 'outcome="refused"' in client.get("/metrics").text
         assert len(red_columns(tmp_path / "in.overlay.mp4")[0]) == 4
+        client.engine.entered.clear()
         client.engine.gate.clear()
-        monkeypatch.setattr(overlay_stream, "_ANSWER_SECONDS", 0.3)
-        with pytest.raises(Failure, match=r"refused frame \d: .*try again later|not answer frame"):
-            segment_remotely(server, source, tmp_path / "other")
-        client.engine.gate.set()
+        with ThreadPoolExecutor(1) as other:
+            image = (source / "000.png").read_bytes()
+            held = other.submit(client.post, "/segment", content=image, headers=kit.PNG)
+            assert client.engine.entered.wait(10)
+            monkeypatch.setattr(overlay_stream, "_ANSWER_SECONDS", 0.5)
+            with pytest.raises(Failure, match=r"refused frame 1: .*try again later"):
+                segment_remotely(server, source, tmp_path / "other")
+            client.engine.gate.set()
+            assert held.result().status_code == 200
     assert not (tmp_path / "other").exists()
 
 
