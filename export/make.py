@@ -25,6 +25,7 @@ from export.report.model_card import model_card
 from export.report.report import Evidence, report
 from export.verification.inputs import Trial, sizes_to_check
 from export.verification.segmentor import Candidate, SegmentorSession, Verification, verify
+from export.verification.self_check import usual_scores
 from roadshift import Failure, UserError
 from serve.device_check.verify import check_device
 from serve.runtime.rewrites.int8_on_cpu import for_cpu
@@ -71,8 +72,10 @@ def make_bundle(
     with tempfile.TemporaryDirectory() as folder:
         tried = save(replace(bundle, folder=Path(folder) / bundle.name), contents)
         say("trying it as a server does")
-        device = check_device(read_bundle(tried.folder), precisions=bundle.precisions, runs=RUNS)
-    bundle = replace(bundle, checks=bundle.checks | {"device": plain(device.values())})
+        opened = read_bundle(tried.folder)
+        device = check_device(opened, precisions=bundle.precisions, runs=RUNS)
+        usual = usual_scores(opened, frames if size is None else frames.resized(size))
+    bundle = replace(bundle, checks=bundle.checks | {"device": plain(device.values()), **usual})
     blocks = report(
         bundle,
         Evidence(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -94,11 +95,18 @@ def _precisions(value: Any) -> bool:
 def _checks(value: Any) -> bool:
     if not (isinstance(value, dict) and isinstance(value.get("precisions"), dict)):
         return False
+    usual = value.get("self_check", {"mean": 0, "std": 0})
+    if not (isinstance(usual, dict) and all(map(_real, (usual.get("mean"), usual.get("std"))))):
+        return False
     return all(map(_limits, value["precisions"].values())) and all(
         isinstance(value[key], dict) and isinstance(value[key].get("min_psnr"), int | float)
         for key in (graph.kind for graph in drawing_graphs())
         if key in value
     )
+
+
+def _real(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _limits(check: Any) -> bool:

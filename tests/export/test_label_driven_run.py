@@ -16,7 +16,10 @@ from adapt.networks import SEGMENTORS
 from adapt.networks.image_generator import Translator
 from adapt.networks.segmentors.translated import Translated
 from export.bundle import Bundle, read_bundle
+from export.bundle.graphs import RECONSTRUCTOR
 from export.cli.export import export
+from serve.models.self_check.self_check import self_check_of
+from serve.models.self_check.structure import unexplained
 
 
 @pytest.fixture(scope="module", params=[None, (64, 96)], ids=["any size", "works at 64x96"])
@@ -54,6 +57,16 @@ def test_both_graphs_are_verified_at_several_sizes(road) -> None:
     assert len(sizes) == len(bundle.checks["reconstructor"]["sizes"]) >= 3
     assert bundle.provenance["translator"] == {"kind": "translator", "width": 4, "blocks": 1}
     assert "translates them into the source's colours" in bundle.path("report.md").read_text()
+
+
+def test_what_usual_frames_score_is_measured(road) -> None:
+    _, bundle = road
+    usual = bundle.checks["self_check"]
+    golden, drawn = bundle.golden(), bundle.golden_drawn(RECONSTRUCTOR)
+    scores = [unexplained(g.image, d.image).mean() for g, d in zip(golden, drawn, strict=True)]
+    assert usual["frames"] == 2
+    assert usual["mean"] == pytest.approx(np.mean(scores), rel=0.05)
+    assert self_check_of(bundle) is not None
 
 
 def test_the_segmentor_is_the_whole_deployed_function(road) -> None:

@@ -80,7 +80,8 @@ def make_bundle(
         **(others or {}),
     }
     golden = golden or [Golden(image, true_labels(image))]
-    checks: dict = {"precisions": {name: {"min_agreement": 0.999} for name in bundle.precisions}}
+    checks = dict(bundle.checks)
+    checks["precisions"] = {name: {"min_agreement": 0.999} for name in bundle.precisions}
     drawn = {}
     if "reconstructor.onnx" in contents:
         checks["reconstructor"] = {"min_psnr": 40.0}
@@ -144,6 +145,14 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A bundle with a reconstructor."""
     folder = tmp_path_factory.mktemp("drawn") / "bundle"
     return make_bundle(folder, others={"reconstructor.onnx": drawing(None)})
+
+
+@pytest.fixture(scope="session")
+def checked(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle with a reconstructor, whose export measured how well it explains usual frames."""
+    folder = tmp_path_factory.mktemp("checked") / "bundle"
+    usual = {"self_check": {"frames": 2, "mean": 0.25, "std": 0.125}}
+    return make_bundle(folder, others={"reconstructor.onnx": drawing(None)}, checks=usual)
 
 
 @pytest.fixture(scope="session")

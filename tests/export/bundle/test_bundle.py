@@ -206,6 +206,8 @@ def test_a_changed_manifest(folder: Path) -> None:
         ("checks", {"precisions": {"fp32": {"min_agreement": 1, "max_logit_error": "none"}}}),
         ("checks", {"precisions": {"fp32": 0.9}}),
         ("checks", {"precisions": {"fp32": {}}}),
+        ("checks", {"precisions": {"fp32": {"min_agreement": 1}}, "self_check": None}),
+        ("checks", {"precisions": {"fp32": {"min_agreement": 1}}, "self_check": {"mean": 1}}),
         ("files", {"segmentor.onnx": 1}),
     ],
 )

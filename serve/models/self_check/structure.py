@@ -1,0 +1,45 @@
+"""How much of a frame's structure is not in the picture that was drawn of its labels."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+CELL_ROWS = 16
+"""Rows of cells, whatever the frame's size; as many columns as make them square."""
+MOST_COLUMNS = 64
+_CELL = 8
+"""Pixels a cell's side has when the two are compared: what a blurry drawing can still show."""
+_SIGMA = 2.0
+"""Pixels: of the Gaussian window."""
+_C2 = (0.03 * 255) ** 2
+
+
+def unexplained(image: NDArray[np.uint8], drawn: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The mean of 1 - cs in each cell, float32 [16,columns]: 0 (the same) to 2 (the opposite).
+
+    cs is the product of contrast and structure term of SSIM (Wang et al., "Image quality
+    assessment", 2004, with its C2) on the grey levels of two RGB images [h,w,3]. The drawing is
+    brought to the frame's contrast first, and lightness and colour are not asked for: one in
+    another city's colours will do.
+    """
+    h, w = image.shape[:2]
+    columns = min(max(1, round(CELL_ROWS * w / h)), MOST_COLUMNS)
+    x, y = (_grey(each, (columns * _CELL, CELL_ROWS * _CELL)) for each in (image, drawn))
+    y = (y - y.mean()) * (x.std() / max(float(y.std()), 1e-3))
+    mean_x, mean_y = _blurred(x), _blurred(y)
+    covariance = _blurred(x * y) - mean_x * mean_y
+    variances = _blurred(x * x + y * y) - mean_x * mean_x - mean_y * mean_y
+    cs = (2 * covariance + _C2) / (np.maximum(variances, 0) + _C2)
+    cells = (1 - cs).reshape(CELL_ROWS, _CELL, columns, _CELL).mean((1, 3))
+    return cells.clip(0, 2).astype(np.float32)
+
+
+def _grey(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.float64]:
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float64)
+
+
+def _blurred(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return cv2.GaussianBlur(x, (0, 0), _SIGMA).astype(np.float64)
