@@ -18,6 +18,7 @@ from export.bundle.reproduction import EVIDENCE
 from export.bundle.trust import signer
 from export.cli.precision_options import Lower
 from export.frames import frames_with_labels, frames_without_labels
+from export.graph.joined_reconstructor import joined
 from export.make import make_bundle
 from export.precision.budget import Budget
 from export.precision.search import BudgetError
@@ -38,6 +39,7 @@ def export(
     count: int = 12,
     which: Annotated[Literal["last", "best"], Parameter(name="--checkpoint")] = "last",
     lower: Annotated[Lower, Flat] = Lower(),
+    reconstructor: Path | None = None,
     triton: Path | None = None,
     sign: Path | None = None,
 ) -> None:
@@ -61,6 +63,9 @@ def export(
         last (the headline), or best (selected on target labels)
     sign
         an Ed25519 private key (PEM) to sign the bundle's digest with
+    reconstructor
+        a run of ldr (its stage pretrain is enough) whose reconstructor goes into the bundle, for
+        the server's self-check; classes are matched by name
     triton
         also a model repository for Triton, in the lowest precision
     """
@@ -73,6 +78,8 @@ def export(
     check_destination(out)
     signed = signer(sign) if sign else None  # a key that is none should say so now
     saved = read(run, which)
+    if reconstructor is not None:
+        saved = joined(saved, reconstructor)
     spec = frames or saved.info.target
     chosen = (
         frames_with_labels(data, saved.info.classes, saved.info.class_map)

@@ -48,7 +48,7 @@ def of_run(saved: SavedRun) -> ImageModule | None:
     """That of a run, where it has one."""
     if saved.reconstructor is None:
         return None
-    return drawing(saved.reconstructor, saved.info.work_size)
+    return drawing(saved.reconstructor, saved.drawn_at or saved.info.work_size)
 
 
 def drawing(reconstructor: Reconstructor, work_size: Size | None) -> ImageModule:

@@ -70,7 +70,7 @@ def test_what_usual_frames_score_is_measured(road) -> None:
 
 
 def test_the_segmentor_is_the_whole_deployed_function(road) -> None:
-    (segmentor, info, reconstructor), bundle = road
+    (segmentor, info, reconstructor, _), bundle = road
     assert isinstance(segmentor, Translated)
     assert reconstructor is not None
     session = onnxruntime.InferenceSession(bundle.path("segmentor.onnx"))
