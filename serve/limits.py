@@ -53,13 +53,16 @@ class Limits:
     """The largest frame of a stream."""
     stream_idle_seconds: float = 60.0
     """How many seconds a stream may send no frame."""
+    monitor_every: int = 0
+    """Of so many frames of a model one is self-checked, when nobody waits for the device; 0: none
+    but those that are asked for. Of bundles with a reconstructor."""
     grace_seconds: int = 30
     """How many seconds requests under way may take after the signal to stop."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             least = 0.001 if isinstance(value, float) else 1
-            if name in ("waiting", "batch_delay_ms"):
+            if name in ("waiting", "batch_delay_ms", "monitor_every"):
                 least = 0
             if value is not None and value < least:
                 option = name.replace("_", "-")

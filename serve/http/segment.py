@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +22,13 @@ from serve.media.codec import decode
 from serve.media.image_header import read_header
 from serve.models.byte_budget import Share
 from serve.models.catalogue import Model
+from serve.models.self_check.self_check import SelfChecked
 from serve.models.service import Service
 from serve.models.workers import deadline_of, now, until
 from serve.protocol.inference_protocol import is_first
 
 FORMATS = ("jpeg", "png")
-PARAMETERS = ("as", "format", "model", "priority", "timeout")
+PARAMETERS = ("as", "format", "model", "monitor", "priority", "timeout")
 LONGEST_NUMBER = 18
 """Digits."""
 
@@ -39,13 +40,15 @@ class SegmentQuery(NamedTuple):
     format: str
     timeout: float | None
     first: bool
+    monitor: bool
 
 
 class SegmentAnswer(NamedTuple):
-    """An answer, and the milliseconds of its stages by their names."""
+    """An answer, the milliseconds of its stages by their names, and each image's self-check."""
 
     file: File
     times: dict[str, float]
+    checked: tuple[SelfChecked, ...]
 
 
 async def segment(service: Service, request: Request) -> Response:
@@ -54,15 +57,19 @@ async def segment(service: Service, request: Request) -> Response:
     model = asked_model(service, request.query_params)
     with service.accounted(model), Share(service.bodies) as share:
         query = asked_query(request.query_params)
+        if query.monitor:
+            service.monitor.require(model)
         kind = request.headers.get("content-type", "")
         check_content_type(kind)
         deadline = deadline_of(arrived, query.timeout)
         with until(deadline, "while its body came in"):
             body = await read_body(request, service.limits, share)
         work = SegmentWork(service, model, query, deadline)
-        file, times = await unless_gone(request, work.answer(body, kind))
+        file, times, checked = await unless_gone(request, work.answer(body, kind))
     timing = ", ".join(f"{name[:-3]};dur={ms}" for name, ms in times.items())
     headers = {"Server-Timing": timing}
+    if checked:
+        headers["Monitor-Score"] = ", ".join(f"{one.score:.3f}" for one in checked)
     return Response(file.content, media_type=file.media_type, headers=headers)
 
 
@@ -75,6 +82,8 @@ class SegmentWork:
         self.service, self.model, self.query, self.deadline = service, model, query, deadline
         self.began = time.perf_counter()
         self.decoded = self.began
+        self.checking = 0.0
+        self.checked: list[SelfChecked] = []
 
     async def answer(self, body: bytes, content_type: str) -> SegmentAnswer:
         """The answer to an image file, or to a form of them; raises Refusal."""
@@ -100,12 +109,15 @@ class SegmentWork:
             raise Refusal(413, f"the images have {count} pixels together; at most {most} are taken")
 
     async def _segment(self, name: str, image: NDArray[np.uint8]) -> ImageAnswer:
-        wanted = [] if self.query.kinds == ("confidence",) else ["labels"]
+        monitored = self.query.monitor
+        wanted = [] if self.query.kinds == ("confidence",) and not monitored else ["labels"]
         wanted += ["confidence"] if "confidence" in self.query.kinds else []
         found = await self.service.run(
             self.model, image[None], wanted, self.deadline, first=self.query.first
         )
         labels, confidence = found.get("labels"), found.get("confidence")
+        if monitored and labels is not None:
+            await self._check(image, labels[0])
         return ImageAnswer(
             name,
             image,
@@ -113,18 +125,30 @@ class SegmentWork:
             None if confidence is None else confidence[0],
         )
 
+    async def _check(self, image: NDArray[np.uint8], labels: NDArray[np.uint8]) -> None:
+        began = time.perf_counter()
+        monitor, first = self.service.monitor, self.query.first
+        found = await monitor.check(self.model, image, labels, self.deadline, first=first)
+        self.checked.append(found)
+        self.checking += time.perf_counter() - began
+
     def _encode(self, segmented: Sequence[ImageAnswer]) -> SegmentAnswer:
         bundle = self.model.graph.bundle
-        times = {
-            "decode_ms": round(1e3 * (self.decoded - self.began), 3),
-            "engine_ms": round(1e3 * (time.perf_counter() - self.decoded), 3),
-        }
-        files = [
-            (one.name, kind, answer(kind, self.query.format, one, bundle, {"times": times}))
-            for one in segmented
-            for kind in self.query.kinds
-        ]
-        return SegmentAnswer(files[0][2] if len(files) == 1 else in_one_file(files), times)
+        engine = time.perf_counter() - self.decoded - self.checking
+        times = {"decode_ms": self.decoded - self.began, "engine_ms": engine}
+        times |= {"monitor_ms": self.checking} if self.checked else {}
+        times = {name: round(1e3 * seconds, 3) for name, seconds in times.items()}
+        checks = iter(self.checked)
+        files: list[tuple[str, str, File]] = []
+        for one in segmented:
+            monitor = {"monitor": _shown(next(checks))} if self.checked else {}
+            more = {"times": times, **monitor}
+            files += [
+                (one.name, kind, answer(kind, self.query.format, one, bundle, more))
+                for kind in self.query.kinds
+            ]
+        whole = files[0][2] if len(files) == 1 else in_one_file(files)
+        return SegmentAnswer(whole, times, tuple(self.checked))
 
 
 def asked_model(service: Service, asked: QueryParams) -> Model:
@@ -156,7 +180,13 @@ def asked_query(asked: QueryParams) -> SegmentQuery:
         )
     timeout = _whole(asked, "timeout", "microseconds")
     first = is_first(_whole(asked, "priority", "levels"))
-    return SegmentQuery(kinds, form, timeout / 1e6 if timeout else None, first)
+    monitor = _whole(asked, "monitor", "checks") > 0
+    return SegmentQuery(kinds, form, timeout / 1e6 if timeout else None, first, monitor)
+
+
+def _shown(checked: SelfChecked) -> dict[str, Any]:
+    cells = [[round(float(cell), 3) for cell in row] for row in checked.map]
+    return {"score": round(checked.score, 3), "map": cells}
 
 
 def _whole(asked: QueryParams, name: str, unit: str) -> int:

@@ -20,6 +20,7 @@ from serve.models.drift import Drift
 from serve.models.metrics import Metrics, RequestStage
 from serve.models.model_spec import model_spec
 from serve.models.repository import Opener, Repository, golden_words
+from serve.models.self_check.monitor import SelfCheckMonitor
 from serve.models.tallies import reason_of
 from serve.models.workers import Workers, until
 from serve.runtime.engine import Engine
@@ -47,6 +48,9 @@ class Service:
         self._encoders = Workers("being encoded", cores)
         self._device = SharedDevice()
         self.catalogue = Catalogue(self._model)
+        self.monitor = SelfCheckMonitor(
+            self.catalogue, self._encoders, self.metrics.registry, limits.monitor_every
+        )
         self.repository = Repository(self.catalogue, openers or {})
         for name in dict.fromkeys(graph.bundle.name for graph in graphs):
             self.catalogue.put(name, [graph for graph in graphs if graph.bundle.name == name])
@@ -177,6 +181,7 @@ class Service:
         outputs = await model.line.run(values, wanted, deadline, first=first)
         if model.drift is not None:
             model.drift.see(values, outputs)
+            self.monitor.see(model, values, outputs)
         return outputs
 
     async def encode(self, model: Model, call: Callable[[], T], deadline: float | None) -> T:

@@ -42,8 +42,10 @@ async def stream(service: Service, socket: WebSocket) -> None:
     Each answer is a text message of JSON, and unless that holds an `error` a binary one with what
     was asked for. Raises Refusal before the stream begins.
     """
-    asked_model(service, socket.query_params)
+    model = asked_model(service, socket.query_params)
     query = asked_query(socket.query_params)
+    if query.monitor:
+        service.monitor.require(model)
     service.require_ready()
     if service.streams >= service.limits.streams:
         raise Refusal(503, f"{service.streams} streams are open: try again later")
@@ -122,8 +124,9 @@ class _Stream:
             with service.accounted(model), Share(service.bodies) as share:
                 share.take(len(frame.content))
                 work = SegmentWork(service, model, self._query, deadline)
-                file, times = await work.answer(frame.content, "")
-            return {"type": file.media_type, "times": times}, file
+                file, times, checked = await work.answer(frame.content, "")
+            score = {"monitor_score": round(checked[0].score, 3)} if checked else {}
+            return {"type": file.media_type, "times": times, **score}, file
         except Refusal as refusal:
             status, why = refusal.status, str(refusal)
         except Failure as failure:
