@@ -70,7 +70,8 @@ def _round(
     # Whether it is tried again is label's business, which knows what is there.
     task = ray.remote(num_cpus=1, max_retries=0)(label_shard)
     bundle = archive.bundle
-    opened = (bundle.folder.resolve(), bundle.digest, archive.out.resolve(), archive.precision)
+    how = archive.precision, archive.monitor
+    opened = (bundle.folder.resolve(), bundle.digest, archive.out.resolve(), *how)
     most = workers or _AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
     waiting: dict[Any, Shard] = {}
     coming, done = iter(left), 0
@@ -114,13 +115,17 @@ def _require_seen(table: Path) -> None:
         time.sleep(0.1)
 
 
-def label_shard(shard: Shard, bundle: Path, digest: str, out: Path, precision: Precision) -> None:
+def label_shard(
+    shard: Shard, bundle: Path, digest: str, out: Path, precision: Precision, monitor: bool
+) -> None:
     """The task: labels the shard's frames. UserError for another bundle than `digest` says."""
-    _labeller(bundle, digest, out, precision).label(shard)
+    _labeller(bundle, digest, out, precision, monitor).label(shard)
 
 
 @functools.lru_cache(maxsize=1)
-def _labeller(bundle: Path, digest: str, out: Path, precision: Precision) -> Labeller:
+def _labeller(
+    bundle: Path, digest: str, out: Path, precision: Precision, monitor: bool
+) -> Labeller:
     """Opened once in a worker's process."""
     found = read_bundle(bundle).digest
     if found != digest:
@@ -128,4 +133,4 @@ def _labeller(bundle: Path, digest: str, out: Path, precision: Precision) -> Lab
             f"{bundle} is another bundle on one of the machines ({found[:12]}, and here "
             f"{digest[:12]}): copy it there"
         )
-    return Labeller(bundle, out, precision)
+    return Labeller(bundle, out, precision, monitor)

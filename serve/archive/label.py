@@ -19,6 +19,7 @@ from export.bundle.graphs import Precision
 from roadshift import Failure, UserError
 from serve.archive.shard import Labeller, Row, Shard, columns, rows_of, shards_of
 from serve.media.files import out_folder, write_whole
+from serve.models.self_check.self_check import self_check_of
 
 TRIES = 3
 """how often workers may die in a row without a shard done"""
@@ -40,6 +41,8 @@ class Archive:
     """processes, each with one thread; 0: one a core"""
     shard: int = 64
     """frames"""
+    monitor: bool = False
+    """self-check every frame"""
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,11 @@ def label(
     """Every image below the source gets OUT/labels/NAME.png (class ids, one channel).
 
     OUT/frames.csv has a row of each: size, mean confidence (0..1), share of unsure pixels, share of
-    each class; by name, or with `rank` those that the network is least sure of first. Shards whose
-    table is there are not made again, also after a worker was killed. `run` labels them elsewhere
-    than in processes of this machine. Raises UserError for folders that do not fit, Failure when
-    workers die again and again.
+    each class, and the score of a self-check where asked; by name, or with `rank` those that the
+    network is least sure of first. Shards whose table is there are not made again, also after a
+    worker was killed. `run` labels them elsewhere than in processes of this machine. Raises
+    UserError for folders that do not fit or a bundle that cannot check itself, Failure when workers
+    die again and again.
     """
     _check(archive)
     run = run or _round
@@ -89,7 +93,7 @@ def label(
 def _round(archive: Archive, left: Sequence[Shard], left_over: Callable[[int], None]) -> None:
     """Labels what is left, until it is done or a worker dies."""
     count = min(archive.workers or os.cpu_count() or 1, len(left))
-    opened = (archive.bundle.folder, archive.out, archive.precision)
+    opened = (archive.bundle.folder, archive.out, archive.precision, archive.monitor)
     with ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _open, opened) as pool:
         try:
             waiting = [pool.submit(_label, one) for one in left]
@@ -103,9 +107,9 @@ def _round(archive: Archive, left: Sequence[Shard], left_over: Callable[[int], N
             raise
 
 
-def _open(bundle: Path, out: Path, precision: Precision) -> None:
+def _open(bundle: Path, out: Path, precision: Precision, monitor: bool) -> None:
     global _labeller  # noqa: PLW0603 - of this process: its bundle is opened once
-    _labeller = Labeller(bundle, out, precision)
+    _labeller = Labeller(bundle, out, precision, monitor)
 
 
 def _label(shard: Shard) -> None:
@@ -123,7 +127,13 @@ def _check(archive: Archive) -> None:
         raise UserError(
             f"--workers {archive.workers}, --shard {archive.shard}: wanted 0 or more, and 1 or more"
         )
+    if archive.monitor and self_check_of(bundle) is None:
+        raise UserError(
+            f"bundle {bundle.name} cannot check itself: export its run with --reconstructor, or "
+            "leave out --monitor"
+        )
     made = {"bundle": bundle.name, "digest": bundle.digest, "precision": archive.precision}
+    made |= {"monitor": "yes"} if archive.monitor else {}
     page = out_folder(out) / "label.json"
     if page.is_file() and (before := _made_by(page)) != made:
         raise UserError(
@@ -138,7 +148,8 @@ def _check(archive: Archive) -> None:
 def _made_by(page: Path) -> dict[str, str]:
     try:
         found = json.loads(page.read_text())["by"]
-        return {key: found[key] for key in ("bundle", "digest", "precision")}
+        known = {key: found[key] for key in ("bundle", "digest", "precision")}
+        return known | ({"monitor": found["monitor"]} if "monitor" in found else {})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{page} does not say what made the labels there ({error!r}): name another --out"
@@ -146,7 +157,8 @@ def _made_by(page: Path) -> dict[str, str]:
 
 
 def _named(made: dict[str, str]) -> str:
-    return f"bundle {made['bundle']} ({made['digest'][:12]}, {made['precision']})"
+    how = f"{made['precision']}{', with --monitor' if 'monitor' in made else ''}"
+    return f"bundle {made['bundle']} ({made['digest'][:12]}, {how})"
 
 
 def _collected(archive: Archive, shards: Sequence[Shard], rank: bool) -> Labelled:
@@ -154,7 +166,7 @@ def _collected(archive: Archive, shards: Sequence[Shard], rank: bool) -> Labelle
     if rank:
         rows.sort(key=_sureness)
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns(archive.bundle.classes))
+    writer = csv.DictWriter(text, columns(archive.bundle.classes, archive.monitor))
     writer.writeheader()
     writer.writerows(rows)
     table = archive.out / "frames.csv"

@@ -16,12 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from export.bundle import read_bundle
-from export.bundle.graphs import Precision
+from export.bundle.graphs import RECONSTRUCTOR, Precision
 from roadshift import UserError
 from serve.limits import pixel_limit
 from serve.media.codec import decode, encode_png
 from serve.media.files import IMAGES, write_whole
+from serve.models.self_check.self_check import self_check_of
 from serve.runtime.engine import Engine
+from serve.runtime.image_graphs import image_graph_of
 
 UNSURE = 128
 """a confidence (0..255) below which a pixel counts as unsure"""
@@ -57,24 +59,31 @@ def shards_of(root: Path, count: int) -> list[Shard]:
     return [Shard(root, tuple(found[i : i + count])) for i in range(0, len(found), count)]
 
 
-def columns(classes: Sequence[str]) -> list[str]:
-    """Of a shard's table: the shares are of the frame's pixels, confidence is 0..1."""
+def columns(classes: Sequence[str], monitor: bool) -> list[str]:
+    """Of a shard's table: the shares are of the frame's pixels, confidence is 0..1, `monitor` the
+    score of a self-check (see SelfChecked)."""
     shares = [f"share {name}" for name in classes]
-    return ["file", "height", "width", "confidence", "unsure", *shares, "error"]
+    known = ["confidence", "unsure", *(["monitor"] if monitor else [])]
+    return ["file", "height", "width", *known, *shares, "error"]
 
 
 class Labeller:
     """A bundle in a worker's process, on one thread: other cores have workers of their own."""
 
-    def __init__(self, bundle: Path, out: Path, precision: Precision) -> None:
+    def __init__(self, bundle: Path, out: Path, precision: Precision, monitor: bool) -> None:
+        """With `monitor` it takes a bundle that `self_check_of` has a check for."""
         self.out = out
-        self.engine = Engine(read_bundle(bundle), threads=1, precision=precision)
-        self.max_pixels = pixel_limit(self.engine.bundle)
+        read = read_bundle(bundle)
+        self.engine = Engine(read, threads=1, precision=precision)
+        self.max_pixels = pixel_limit(read)
+        self.check = self_check_of(read) if monitor else None
+        self.reconstructor = image_graph_of(read, RECONSTRUCTOR, threads=1) if monitor else None
 
     def label(self, shard: Shard) -> None:
         """Labels its frames, then writes its table, with a row also of what cannot be read."""
         table = io.StringIO(newline="")
-        writer = csv.DictWriter(table, columns(self.engine.bundle.classes), restval="")
+        names = columns(self.engine.bundle.classes, self.check is not None)
+        writer = csv.DictWriter(table, names, restval="")
         writer.writeheader()
         writer.writerows(self._rows(shard))
         write_whole(shard.table(self.out), table.getvalue().encode())
@@ -100,6 +109,9 @@ class Labeller:
             "confidence": f"{sure.mean() / 255:.4f}",
             "unsure": f"{(sure < UNSURE).mean():.4f}",
         }
+        if self.check is not None and self.reconstructor is not None:
+            drawn = self.reconstructor.draw(answer.labels)[0]
+            found["monitor"] = f"{self.check(image, drawn).score:.3f}"
         return found | {f"share {c}": f"{s:.6f}" for c, s in zip(classes, shares, strict=True)}
 
 

@@ -26,6 +26,7 @@ def label(
     workers: int = 0,
     shard: int = 64,
     rank: bool = False,
+    monitor: bool = False,
     precision: Precision = "fp32",
     ray: str | None = None,
     trust: Annotated[Trust, Flat] = Trust(),
@@ -47,6 +48,8 @@ def label(
         Frames that are done as one.
     rank
         frames.csv begins with the frames that the network is least sure of.
+    monitor
+        A column with each frame's self-check: how much less its labels explain it than usual ones.
     precision
         Which of the bundle's segmentors.
     ray
@@ -61,7 +64,13 @@ def label(
     read = read_bundle(bundle, trust)
     Engine(read, threads=1, precision=precision).check_golden()
     archive = Archive(
-        bundle=read, source=source, out=out, precision=precision, workers=workers, shard=shard
+        bundle=read,
+        source=source,
+        out=out,
+        precision=precision,
+        workers=workers,
+        shard=shard,
+        monitor=monitor,
     )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), transient=True) as bar:

@@ -14,13 +14,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tiny_graphs import CLASSES, true_labels
+from tiny_graphs import CLASSES, true_image, true_labels
 
 from export.bundle import Bundle
 from roadshift import Failure, UserError
 from serve.archive import label as module
 from serve.archive.label import Archive, label
 from serve.cli.label import label as command
+from serve.models.self_check.self_check import SelfCheck
 
 
 def picture(seed: int) -> np.ndarray:
@@ -150,3 +151,24 @@ def test_ray_is_an_extra(tiny: Bundle, tmp_path: Path, monkeypatch: pytest.Monke
     source = frames(tmp_path / "in", 1)
     with pytest.raises(UserError, match=r"--ray needs roadshift\[fleet\]: pip install it"):
         command(source, bundle=tiny.folder, out=tmp_path / "out", ray="local")
+
+
+def test_each_frame_is_checked_where_asked(checked: Bundle, tmp_path: Path) -> None:
+    source, out = frames(tmp_path / "in", 3), tmp_path / "out"
+    (source / "drive0" / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing more")
+    archive = Archive(bundle=checked, source=source, out=out, workers=1, monitor=True)
+    label(archive)
+    check = SelfCheck(0.25, 0.125)
+    found = {row["file"]: row["monitor"] for row in rows(out)}
+    for i in range(3):
+        score = check(picture(i), true_image(true_labels(picture(i)))).score
+        assert float(found[f"drive{i % 2}/{i:03}.png"]) == pytest.approx(score, abs=1e-3)
+    assert found["drive0/broken.jpg"] == ""
+    with pytest.raises(UserError, match=r"by bundle tiny \(\w+, fp32, with --monitor\), and this"):
+        label(replace(archive, monitor=False))
+
+
+def test_a_bundle_that_cannot_check_itself_says_so(drawn: Bundle, tmp_path: Path) -> None:
+    source = frames(tmp_path / "in", 1)
+    with pytest.raises(UserError, match="cannot check itself: export its run with --reconstructor"):
+        label(Archive(bundle=drawn, source=source, out=tmp_path / "out", monitor=True))
