@@ -13,6 +13,10 @@ _CELL = 8
 """Pixels a cell's side has when the two are compared: what a blurry drawing can still show."""
 _SIGMA = 2.0
 """Pixels: of the Gaussian window."""
+_CONTRAST = 50.0
+"""Grey levels: the standard deviation to which both are brought. C2 then weighs the same in fog."""
+_LEAST = 2.0
+"""Below it there is only noise to be enlarged."""
 _C2 = (0.03 * 255) ** 2
 
 
@@ -20,14 +24,14 @@ def unexplained(image: NDArray[np.uint8], drawn: NDArray[np.uint8]) -> NDArray[n
     """The mean of 1 - cs in each cell, float32 [16,columns]: 0 (the same) to 2 (the opposite).
 
     cs is the product of contrast and structure term of SSIM (Wang et al., "Image quality
-    assessment", 2004, with its C2) on the grey levels of two RGB images [h,w,3]. The drawing is
-    brought to the frame's contrast first, and lightness and colour are not asked for: one in
-    another city's colours will do.
+    assessment", 2004, with its C2) on the grey levels of two RGB images [h,w,3]. Both are
+    brought to one lightness and contrast first, so that the drawing may be in another city's
+    colours, and the frame be dark.
     """
     h, w = image.shape[:2]
     columns = min(max(1, round(CELL_ROWS * w / h)), MOST_COLUMNS)
     x, y = (_grey(each, (columns * _CELL, CELL_ROWS * _CELL)) for each in (image, drawn))
-    y = (y - y.mean()) * (x.std() / max(float(y.std()), 1e-3))
+    x, y = (_CONTRAST * (z - z.mean()) / max(float(z.std()), _LEAST) for z in (x, y))
     mean_x, mean_y = _blurred(x), _blurred(y)
     covariance = _blurred(x * y) - mean_x * mean_y
     variances = _blurred(x * x + y * y) - mean_x * mean_x - mean_y * mean_y

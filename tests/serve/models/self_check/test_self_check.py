@@ -25,6 +25,13 @@ def test_light_colour_and_contrast_do_not_count(street) -> None:
     assert unexplained(street, 255 - street).mean() > 1
 
 
+def test_a_dark_frame_or_one_in_fog_is_explained_as_the_same_by_day(street) -> None:
+    by_day = unexplained(street, street[::-1]).mean()
+    for seen in (street * 0.25, street * 0.35 + 130):
+        found = unexplained(seen.astype(np.uint8), street[::-1]).mean()
+        assert found == pytest.approx(by_day, rel=0.02)
+
+
 def test_a_blurred_drawing_explains_far_more_than_another_one(street) -> None:
     blurred = cv2.GaussianBlur(street, (0, 0), 3)
     assert unexplained(street, blurred).mean() < 0.25 * unexplained(street, street[::-1]).mean()
