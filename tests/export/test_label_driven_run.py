@@ -18,7 +18,9 @@ from adapt.networks.segmentors.translated import Translated
 from export.bundle import Bundle, read_bundle
 from export.bundle.graphs import RECONSTRUCTOR
 from export.cli.export import export
-from serve.models.self_check.self_check import self_check_of
+from export.frames import Frame, Frames
+from export.verification.self_check import usual_scores
+from serve.models.self_check.self_check import other_drawings, rest, self_check_of
 from serve.models.self_check.structure import unexplained
 
 
@@ -59,14 +61,27 @@ def test_both_graphs_are_verified_at_several_sizes(road) -> None:
     assert "translates them into the source's colours" in bundle.path("report.md").read_text()
 
 
-def test_what_usual_frames_score_is_measured(road) -> None:
+def test_what_usual_frames_leave_unexplained_is_measured(road) -> None:
+    """Of two frames, which are golden both."""
     _, bundle = road
-    usual = bundle.checks["self_check"]
-    golden, drawn = bundle.golden(), bundle.golden_drawn(RECONSTRUCTOR)
-    scores = [unexplained(g.image, d.image).mean() for g, d in zip(golden, drawn, strict=True)]
+    usual, others = bundle.checks["self_check"], other_drawings(bundle)
+    pairs = zip(bundle.golden()[:2], bundle.golden_drawn(RECONSTRUCTOR), strict=False)
+    found = [rest(g.image, unexplained(g.image, d.image), others) for g, d in pairs]
     assert usual["frames"] == 2
-    assert usual["mean"] == pytest.approx(np.mean(scores), rel=0.05)
+    assert usual["mean"] == pytest.approx(np.mean(found), rel=0.05)
+    assert usual["std"] == pytest.approx(np.std(found), rel=0.2)
     assert self_check_of(bundle) is not None
+
+
+def test_golden_frames_are_no_usual_frames_where_there_are_others(road) -> None:
+    """A frame's own drawing would be among those of other frames."""
+    _, bundle = road
+    golden = [one.image for one in bundle.golden()]
+    more = [image[::-1].copy() for image in golden[:3]]
+    images = [golden[0], *more, golden[1]]
+    found = usual_scores(bundle, Frames("some", 5, lambda i: Frame(images[i], None), False))
+    assert found == usual_scores(bundle, Frames("more", 3, lambda i: Frame(more[i], None), False))
+    assert found["self_check"]["frames"] == 3
 
 
 def test_the_segmentor_is_the_whole_deployed_function(road) -> None:

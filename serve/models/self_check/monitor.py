@@ -41,6 +41,7 @@ class SelfCheckMonitor:
         (0: none)."""
         self._catalogue, self._workers, self._every = catalogue, workers, every
         self._since = Counter[str]()
+        self._checks: dict[str, SelfCheck | None] = {}
         self._watching: asyncio.Task[None] | None = None
         self._scores = Histogram(
             "roadshift_monitor_score",
@@ -118,7 +119,9 @@ class SelfCheckMonitor:
         """The reconstructor of the model's own bundle, and what its usual frames score."""
         bundle = model.graph.bundle
         found = self._catalogue.models.get(RECONSTRUCTOR.served_name(bundle.name))
-        check = self_check_of(bundle)
+        if bundle.digest not in self._checks:
+            self._checks[bundle.digest] = self_check_of(bundle)
+        check = self._checks[bundle.digest]
         if found is None or check is None or found.graph.bundle.digest != bundle.digest:
             return None
         return _Pair(found, check)

@@ -20,6 +20,14 @@ _LEAST = 2.0
 _C2 = (0.03 * 255) ** 2
 
 
+def small(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """An RGB image [h,w,3] at the size at which it is compared: [128,8*columns,3]."""
+    h, w = image.shape[:2]
+    columns = min(max(1, round(CELL_ROWS * w / h)), MOST_COLUMNS)
+    size = (columns * _CELL, CELL_ROWS * _CELL)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+
+
 def unexplained(image: NDArray[np.uint8], drawn: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The mean of 1 - cs in each cell, float32 [16,columns]: 0 (the same) to 2 (the opposite).
 
@@ -28,9 +36,10 @@ def unexplained(image: NDArray[np.uint8], drawn: NDArray[np.uint8]) -> NDArray[n
     brought to one lightness and contrast first, so that the drawing may be in another city's
     colours, and the frame be dark.
     """
-    h, w = image.shape[:2]
-    columns = min(max(1, round(CELL_ROWS * w / h)), MOST_COLUMNS)
-    x, y = (_grey(each, (columns * _CELL, CELL_ROWS * _CELL)) for each in (image, drawn))
+    seen = small(image)
+    columns = seen.shape[1] // _CELL
+    drawn = cv2.resize(drawn, seen.shape[1::-1], interpolation=cv2.INTER_AREA).astype(np.uint8)
+    x, y = (cv2.cvtColor(z, cv2.COLOR_RGB2GRAY).astype(np.float64) for z in (seen, drawn))
     x, y = (_CONTRAST * (z - z.mean()) / max(float(z.std()), _LEAST) for z in (x, y))
     mean_x, mean_y = _blurred(x), _blurred(y)
     covariance = _blurred(x * y) - mean_x * mean_y
@@ -38,11 +47,6 @@ def unexplained(image: NDArray[np.uint8], drawn: NDArray[np.uint8]) -> NDArray[n
     cs = (2 * covariance + _C2) / (np.maximum(variances, 0) + _C2)
     cells = (1 - cs).reshape(CELL_ROWS, _CELL, columns, _CELL).mean((1, 3))
     return cells.clip(0, 2).astype(np.float32)
-
-
-def _grey(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.float64]:
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float64)
 
 
 def _blurred(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -158,7 +158,7 @@ def test_each_frame_is_checked_where_asked(checked: Bundle, tmp_path: Path) -> N
     (source / "drive0" / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing more")
     archive = Archive(bundle=checked, source=source, out=out, workers=1, monitor=True)
     label(archive)
-    check = SelfCheck(0.25, 0.125)
+    check = SelfCheck(checked, 0.25, 0.125)
     found = {row["file"]: row["monitor"] for row in rows(out)}
     for i in range(3):
         score = check(picture(i), true_image(true_labels(picture(i)))).score

@@ -30,8 +30,9 @@ def street(kit, seed: int = 0) -> np.ndarray:
     return kit.true_image(cv2.resize(coarse, (96, 64), interpolation=cv2.INTER_NEAREST))
 
 
-def wanted(kit, image):
-    return SelfCheck(0.25, 0.125)(image, kit.true_image(kit.true_labels(image)))
+def wanted(client, kit, image):
+    check = SelfCheck(client.engine.bundle, 0.25, 0.125)
+    return check(image, kit.true_image(kit.true_labels(image)))
 
 
 def ask(client, kit, image, query="monitor=1"):
@@ -57,7 +58,7 @@ def test_the_score_is_a_header_of_what_was_asked_for(client, kit, kind):
     response = ask(client, kit, image, f"monitor=1&as={kind}")
     assert response.headers["content-type"].startswith("image/")
     score = float(response.headers["monitor-score"])
-    assert score == pytest.approx(wanted(kit, image).score, abs=1e-3)
+    assert score == pytest.approx(wanted(client, kit, image).score, abs=1e-3)
     assert "monitor;dur=" in response.headers["server-timing"]
     plain = ask(client, kit, image, f"as={kind}&monitor=0")
     assert plain.content == response.content
@@ -67,7 +68,7 @@ def test_the_score_is_a_header_of_what_was_asked_for(client, kit, kind):
 def test_json_has_the_map(client, kit):
     image = kit.random_image(1)
     response = ask(client, kit, image, "monitor=1&as=json")
-    found, true = response.json()["monitor"], wanted(kit, image)
+    found, true = response.json()["monitor"], wanted(client, kit, image)
     assert found["score"] == pytest.approx(true.score, abs=1e-3)
     assert np.array(found["map"]) == pytest.approx(true.map, abs=1e-3)
     assert "monitor" not in ask(client, kit, image, "as=json").json()
@@ -77,7 +78,7 @@ def test_each_of_several_images_has_its_own(client, kit):
     images = {"a.png": kit.random_image(1), "b.png": street(kit)}
     files = [("image", (name, encode_png(image))) for name, image in images.items()]
     response = client.post("/segment?monitor=1&as=labels,json", files=files)
-    true = [wanted(kit, image).score for image in images.values()]
+    true = [wanted(client, kit, image).score for image in images.values()]
     scores = [float(one) for one in response.headers["monitor-score"].split(", ")]
     assert scores == pytest.approx(true, abs=1e-3)
     assert scores[1] < 0 < UNUSUAL < scores[0]
@@ -117,7 +118,7 @@ def test_a_stream_tells_each_frames_score(client, kit):
         plug.send(encode_png(image))
         head = json.loads(plug.recv(timeout=10))
         plug.recv(timeout=10)
-    assert head["monitor_score"] == pytest.approx(wanted(kit, image).score, abs=1e-3)
+    assert head["monitor_score"] == pytest.approx(wanted(client, kit, image).score, abs=1e-3)
 
 
 def test_every_third_frame_is_checked_unasked(checked, kit):

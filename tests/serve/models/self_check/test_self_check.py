@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from tiny_graphs import true_image, true_labels
 
-from serve.models.self_check.self_check import UNUSUAL, SelfCheck, self_check_of
+from export.bundle import Golden
+from serve.models.self_check.self_check import (
+    UNUSUAL,
+    SelfCheck,
+    other_drawings,
+    rest,
+    self_check_of,
+)
 from serve.models.self_check.structure import unexplained
 
 
@@ -58,20 +65,50 @@ def test_one_colour_everywhere_explains_flat_frames_alone(street) -> None:
     assert unexplained(street, flat).mean() > 0.5
 
 
-def test_the_score_is_in_standard_deviations_of_usual_frames(street) -> None:
-    cells = unexplained(street, street[::-1])
-    found = SelfCheck(0.25, 0.125)(street, street[::-1])
-    assert found.score == pytest.approx((cells.mean() - 0.25) / 0.125)
+def test_the_rest_is_a_share_of_what_other_drawings_leave(street) -> None:
+    others = [street[::-1], street[:, ::-1]]
+    alike = cv2.GaussianBlur(street, (0, 0), 3)
+    left = [unexplained(street, each).mean() for each in (alike, *others)]
+    found = rest(street, unexplained(street, alike), others)
+    assert found == pytest.approx(left[0] / np.mean(left[1:]))
+    assert 0 < found < 0.5
+    flat = np.full_like(street, 90)
+    assert rest(flat, unexplained(flat, flat), [flat]) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_score_is_in_standard_deviations_of_usual_frames(checked, street) -> None:
+    drawn = street[::-1]
+    cells = unexplained(street, drawn)
+    above = rest(street, cells, other_drawings(checked)) - 0.25
+    found = SelfCheck(checked, 0.25, 0.125)(street, drawn)
+    assert found.score == pytest.approx(above / 0.125)
     assert np.array_equal(found.map, cells)
     # Frames as alike as an export's may be: not everything else is beyond measure.
-    assert SelfCheck(float(cells.mean()) - 0.01, 0)(street, street[::-1]).score < UNUSUAL
+    assert SelfCheck(checked, above + 0.24, 0)(street, drawn).score < UNUSUAL
+
+
+def test_other_drawings_are_the_golden_frames_as_small_as_they_are_compared(kit, tmp_path) -> None:
+    images = [kit.random_image(seed, 256, 512) for seed in range(5)]
+    golden = [Golden(image, true_labels(image)) for image in images]
+    others = {"reconstructor.onnx": kit.drawing(None)}
+    found = other_drawings(kit.make_bundle(tmp_path / "b", golden=golden, others=others))
+    assert [each.shape for each in found] == [(128, 256, 3)] * 4
+    drawn = true_image(true_labels(images[3]))
+    assert (
+        np.abs(
+            found[3].astype(int) - cv2.resize(drawn, (256, 128), interpolation=cv2.INTER_AREA)
+        ).max()
+        <= 1
+    )
 
 
 def test_only_a_bundle_with_reconstructor_and_measured_frames_has_one(tiny, drawn, checked) -> None:
     assert self_check_of(tiny) is None
     assert self_check_of(drawn) is None
     assert self_check_of(replace(checked, files=tiny.files)) is None
-    assert self_check_of(checked) == SelfCheck(0.25, 0.125)
+    found = self_check_of(checked)
+    assert found is not None
+    assert (found.mean, found.std) == (0.25, 0.125)
 
 
 def test_wrong_labels_are_seen(checked, street) -> None:
