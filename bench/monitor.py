@@ -55,7 +55,8 @@ def main() -> None:
     cv2.setNumThreads(1)
     pairs = zip(asked.pairs[::2], asked.pairs[1::2], strict=True)
     parts = [part for bundle, data in pairs for part in measured(Path(bundle), data, asked.every)]
-    made = f"Made by `python bench/monitor.py`: {cpu()}, one thread, {datetime.now(UTC):%Y-%m-%d}."
+    how = f"python bench/monitor.py BUNDLE DATA ... --every {asked.every}"
+    made = f"Made by `{how}`: {cpu()}, one thread, {datetime.now(UTC):%Y-%m-%d}."
     with replacing(RESULTS) as path:
         path.write_text("\n".join([HOW, made, *parts]) + "\n")
 
