@@ -132,9 +132,9 @@ def test_another_bundle_on_a_machine_of_the_cluster(
 
     shard = Shard(archive, ("drive0/000.png",))
     with pytest.raises(UserError, match=r"is another bundle on one of the machines .*: copy it"):
-        label_shard(shard, tiny.folder, "0" * 64, tmp_path, "fp32")
+        label_shard(shard, tiny.folder, "0" * 64, tmp_path, "fp32", False)
     assert not (tmp_path / "labels").exists()
-    label_shard(shard, tiny.folder, tiny.digest, tmp_path, "fp32")
+    label_shard(shard, tiny.folder, tiny.digest, tmp_path, "fp32", False)
     assert shard.table(tmp_path).is_file()
 
 
