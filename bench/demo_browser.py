@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-SWITCHES = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+SWITCHES = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+    "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+]  # fmt: skip
 
 
 @contextmanager
@@ -36,15 +39,19 @@ def demo_of(bundles: Sequence[Path]) -> Generator[str]:
 
 
 @contextmanager
-def chromium() -> Generator[Any]:
-    """A headless Chromium; playwright's own type, which is not everywhere installed."""
+def chromium(camera: Path | None = None) -> Generator[Any]:
+    """A headless Chromium; playwright's own type, which is not everywhere installed.
+
+    Its camera shows the Y4M file `camera` again and again, or a clock.
+    """
     from playwright.sync_api import sync_playwright  # noqa: PLC0415
 
     names = ("chromium", "chromium-browser", "google-chrome")
     path = next((found for name in names if (found := shutil.which(name))), None)
     os.environ.setdefault("OMP_NUM_THREADS", "2")
+    shows = [f"--use-file-for-fake-video-capture={camera}"] if camera else []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=SWITCHES)
+        browser = playwright.chromium.launch(executable_path=path, args=[*SWITCHES, *shows])
         yield browser
         browser.close()
 

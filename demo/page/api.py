@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
 from demo.html_parts import size_text
@@ -19,10 +19,11 @@ from demo.page.answers import address, redrawn, segmented
 from demo.page.clip import MOST_BYTES as MOST_CLIP_BYTES
 from demo.page.clip import clip_stream
 from demo.page.label_picture import read_labels
+from demo.page.live import LiveView, live_pixels
 from demo.page.segmentation import MOST_SHOWN, At, learnt_size, viridis
-from demo.page.visitors import Queue, received
+from demo.page.visitors import LIMITS, LIVE, Queue, received
 from roadshift import Failure, UserError
-from serve.limits import Limits, Refusal
+from serve.limits import Refusal
 from serve.media.codec import encode_jpeg, encode_png
 from serve.media.paint import overlay
 from serve.models.byte_budget import ByteBudget
@@ -51,7 +52,8 @@ class Api:
     ) -> None:
         self._models, self._queue, self._reconstructor = models, Queue(), reconstructor
         self._clips = Queue(0, "Another clip is being worked on: try again in a minute.")
-        self._received = functools.partial(received, bodies=ByteBudget(Limits().all_bodies_bytes))
+        self._live = LiveView(models[0].engine, self._queue)
+        self._received = functools.partial(received, bodies=ByteBudget(LIMITS.all_bodies_bytes))
         self.bundle = models[0].engine.bundle
         golden = self.bundle.golden()
         self._golden = [one for one in golden if one.image.shape == golden[0].image.shape]
@@ -82,6 +84,7 @@ class Api:
         return [
             *(Route(f"/roadshift/{p}", _explained(e), methods=["POST"]) for p, e in post.items()),
             *(Route(f"/roadshift/{p}", _explained(e), methods=["GET"]) for p, e in get.items()),
+            WebSocketRoute(LIVE, self._live.watch),
             Mount("/roadshift/static", StaticFiles(directory=STATIC)),
         ]
 
@@ -96,6 +99,7 @@ class Api:
                 "scale": viridis(),
                 "examples": len(self._golden),
                 "learnt": learnt and size_text(learnt),
+                "livePixels": live_pixels(bundle),
                 "address": "http://127.0.0.1:8000",
             }
         )

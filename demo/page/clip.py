@@ -13,7 +13,7 @@ from pathlib import Path
 
 import cv2
 
-from demo.page.segmentation import At, resized, scaled, working_size
+from demo.page.segmentation import At, labels_of, resized, scaled, working_size
 from demo.page.visitors import Queue
 from roadshift import Failure, UserError
 from serve.limits import Refusal
@@ -80,9 +80,7 @@ def annotated(engine: Engine, clip: Path, out: Path, at: At) -> Generator[dict[s
             done = 0
             while frame is not None and done < MOST_FRAMES:
                 small = resized(frame, size, cv2.INTER_AREA)
-                labels = engine.segment(resized(small, seen, cv2.INTER_AREA)[None]).labels[0]
-                labels = resized(labels, size, cv2.INTER_NEAREST)
-                blend = overlay(small, labels, engine.bundle.palette)
+                blend = overlay(small, labels_of(engine, small, seen), engine.bundle.palette)
                 writer.write(cv2.cvtColor(blend, cv2.COLOR_RGB2BGR))
                 done += 1
                 yield {"done": done, "of": max(done, min(count, MOST_FRAMES))}

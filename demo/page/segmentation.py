@@ -94,6 +94,13 @@ def segment(engine: Engine, picture: Opened, at: At = "own") -> SegmentedImage:
     return SegmentedImage(labels, confidence, size, milliseconds)
 
 
+def labels_of(engine: Engine, image: Pixels, seen: Size) -> Pixels:
+    """Class ids [h,w] of an image RGB [h,w,3] that the network sees at the size `seen`; raises like
+    `segment`."""
+    labels = engine.segment(resized(image, seen, cv2.INTER_AREA)[None]).labels[0]
+    return resized(labels, (image.shape[0], image.shape[1]), cv2.INTER_NEAREST)
+
+
 def learnt_size(bundle: Bundle) -> Size | None:
     """(height, width) of the pictures that it learnt from; None where the bundle does not say, and
     where its graph brings every picture to the size that it works at."""

@@ -15,10 +15,10 @@ from demo.page.api import Api
 from demo.page.app import about, build
 from demo.page.link_preview import LinkPreview
 from demo.page.theme import page_css, theme
-from demo.page.visitors import Doors
+from demo.page.visitors import LIMITS, Doors
 from serve.http.connection import connections_within
 from serve.http.guard import Guard
-from serve.limits import Limits
+from serve.http.stream.stream_connection import streams_within
 
 HEAD = '<script type="module" src="roadshift/static/main.js"></script>'
 
@@ -47,7 +47,13 @@ def serve_page(api: Api, listener: socket.socket, hosts: Sequence[str] = ()) -> 
     app = page_app(api, host, port, hosts)
     # An open page holds a connection for as long as it is open: one second, then it is cut.
     config = uvicorn.Config(
-        app, http=connections_within(Limits()), log_level="warning", timeout_graceful_shutdown=1
+        app,
+        http=connections_within(LIMITS),
+        ws=streams_within(LIMITS),
+        ws_max_size=LIMITS.frame_bytes,
+        ws_per_message_deflate=False,  # pictures are compressed
+        log_level="warning",
+        timeout_graceful_shutdown=1,
     )
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])

@@ -19,6 +19,9 @@ from serve.limits import Limits, Refusal
 from serve.models.byte_budget import ByteBudget, Share
 
 T = TypeVar("T")
+LIMITS = Limits(streams=3, frame_bytes=1 << 20, stream_idle_seconds=20.0)
+"""Of what comes in over the network; a stream is a visitor's live camera."""
+LIVE = "/roadshift/live"
 WAITING = 8
 """Visitors that may wait behind the one whose picture is worked on."""
 FULL = "Many people use this demo just now: try again in a few seconds."
@@ -71,7 +74,7 @@ async def received(request: Request, most: int, bodies: ByteBudget) -> AsyncGene
     Refusal: 413 for more than `most` bytes, 408 where it takes too long, 429 where all bodies
     together are too many.
     """
-    limits = replace(Limits(), body_bytes=most)
+    limits = replace(LIMITS, body_bytes=most)
     with Share(bodies) as share:
         try:
             body = await read_body(request, limits, share)
@@ -92,18 +95,20 @@ class Doors:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (reason := self._closed(scope)):
+        if scope["type"] in ("http", "websocket") and (reason := self._closed(scope)):
             await JSONResponse({"error": reason}, 403)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
     def _closed(self, scope: Scope) -> str:
+        opens_socket = scope["type"] == "websocket"
         first, _, rest = scope["path"].lstrip("/").partition("/")
         if first == "gradio_api":
             first = rest.partition("/")[0]
-        if first not in ("", "roadshift", *OPEN_GRADIO):
+        if first not in ("", "roadshift", *OPEN_GRADIO) or (opens_socket and scope["path"] != LIVE):
             return "this page has no such door"
         site = Headers(scope=scope).get("sec-fetch-site", "none")
-        if scope["method"] == "POST" and site not in ("none", "same-origin"):
+        sends = opens_socket or scope["method"] == "POST"
+        if sends and site not in ("none", "same-origin"):
             return "requests from other sites are not answered"
         return ""

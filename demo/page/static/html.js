@@ -77,4 +77,10 @@ export function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(address), 60_000);
 }
 
+// On a small screen the answer may lie below what is seen.
+export function bringIntoView(element) {
+  const { top, bottom } = element.getBoundingClientRect();
+  if (top < 0 || bottom > innerHeight) element.scrollIntoView({ block: "nearest" });
+}
+
 export const png = (canvas) => new Promise((done) => canvas.toBlob(done, "image/png"));

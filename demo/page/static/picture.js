@@ -1,6 +1,6 @@
 // The tab Picture: the classes over the picture, how sure they are, what is at a pixel, downloads.
 
-import { button, choice, make, percent, png, save, slider, swatch, tick } from "./html.js";
+import { bringIntoView, button, choice, make, percent, png, save, slider, swatch, tick } from "./html.js";
 import { Legend } from "./legend.js";
 import { colours, contours, heat, shares } from "./maps.js";
 import { session } from "./session.js";
@@ -110,12 +110,6 @@ class Picture extends Part {
       "confidence.png": await fetch(this.picture.confidenceFile).then((file) => file.blob()),
       "overlay.png": await this.overlay(), "classes.json": new Blob([JSON.stringify(list, null, 1)]) });
   }
-}
-
-// On a small screen the answer may lie below what is seen.
-function bringIntoView(element) {
-  const { top, bottom } = element.getBoundingClientRect();
-  if (top < 0 || bottom > innerHeight) element.scrollIntoView({ block: "nearest" });
 }
 
 customElements.define("rs-picture", Picture);

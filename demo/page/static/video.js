@@ -1,6 +1,8 @@
-// The tab Video: a clip goes up, progress comes back, then the clip under its class colours.
+// The tab Video: a clip goes up, progress comes back, then the clip under its class colours. Or the
+// camera, live.
 
 import { button, choice, make } from "./html.js";
+import { Live } from "./live.js";
 import { Part } from "./tab.js";
 
 class Video extends Part {
@@ -16,9 +18,10 @@ class Video extends Part {
     this.player = make("video", { controls: true, loop: true, muted: true, playsInline: true, hidden: true, className: "rs-player",
       "aria-label": "The clip under its class colours" });
     this.link = make("a", { className: "rs-button", hidden: true }, "Download the clip (WebM)");
-    this.append(make("div", { className: "rs-buttons" }, this.choose, this.sizes(), this.cancel),
+    this.live = new Live(this.about);
+    this.append(make("div", { className: "rs-buttons" }, this.choose, this.live.button, this.sizes(), this.cancel),
       make("p", { className: "rs-note", id: "clip-help" }, "Up to 64 MB; the first half minute is shown, without sound, at most 512x1024 pixels."),
-      this.bar, this.note, this.player, this.link);
+      this.live.element, this.bar, this.note, this.player, this.link);
   }
 
   sizes() {

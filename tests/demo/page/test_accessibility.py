@@ -21,6 +21,20 @@ def view(request, demo, browser):
 def test_no_serious_fault(view, tab) -> None:
     view.get_by_role("tab", name=tab).click()
     view.wait_for_timeout(500)
+    check(view)
+
+
+def test_no_serious_fault_while_the_camera_is_on(view) -> None:
+    view.get_by_role("tab", name="Video").click()
+    view.get_by_role("button", name="Live camera").click()
+    view.wait_for_function(
+        "() => document.querySelector('#live-figures')?.textContent.includes('FPS')"
+    )
+    check(view)
+    view.get_by_role("button", name="Stop the camera").click()
+
+
+def check(view) -> None:
     found = axe.Axe().run(view).response["violations"]
     serious = [
         (v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in ("serious", "critical")

@@ -4,7 +4,7 @@ import anyio
 import pytest
 from starlette.requests import Request
 
-from demo.page.visitors import Doors, Queue, received
+from demo.page.visitors import LIVE, Doors, Queue, received
 from serve.http import body
 from serve.limits import Refusal
 from serve.models.byte_budget import ByteBudget
@@ -108,4 +108,30 @@ def test_only_the_page_s_own_doors_are_open(path, method, site, open_) -> None:
     headers = [(b"sec-fetch-site", site.encode())] if site else []
     scope = {"type": "http", "path": path, "method": method, "headers": headers}
     anyio.run(Doors(app), scope, None, send)
+    assert bool(passed) == open_
+
+
+@pytest.mark.parametrize(
+    ("path", "site", "open_"),
+    [
+        (LIVE, "same-origin", True),
+        (LIVE, "", True),  # no browser
+        (LIVE, "cross-site", False),
+        ("/roadshift/segment", "same-origin", False),
+        ("/gradio_api/queue/data", "same-origin", False),
+        ("/", "same-origin", False),
+    ],
+)
+def test_one_door_is_open_to_sockets(path, site, open_) -> None:
+    passed: list[dict] = []
+
+    async def app(scope, receive, send) -> None:
+        passed.append(scope)
+
+    async def send(message) -> None:
+        if message["type"] == "websocket.http.response.start":
+            assert message["status"] == 403
+
+    headers = [(b"sec-fetch-site", site.encode())] if site else []
+    anyio.run(Doors(app), {"type": "websocket", "path": path, "headers": headers}, None, send)
     assert bool(passed) == open_
