@@ -8,14 +8,21 @@ from typing import Any
 
 from demo.page.label_picture import read_labels
 from demo.page.reconstruction import rebuild
-from demo.page.segmentation import At, SegmentedImage, advice, note, open_picture, segment
+from demo.page.segmentation import (
+    At,
+    SegmentedImage,
+    Segmenting,
+    advice,
+    note,
+    open_picture,
+    segment,
+)
 from serve.limits import Refusal
 from serve.media.codec import encode_jpeg, encode_png
-from serve.runtime.engine import Engine
 from serve.runtime.image_graphs import ImageGraph
 
 
-def segmented(engine: Engine, body: bytes, at: At) -> dict[str, Any]:
+def segmented(engine: Segmenting, body: bytes, at: At) -> dict[str, Any]:
     """Picture, labels and confidence of one size, and what to say of them; see `segment`."""
     picture = open_picture(body)
     shown: SegmentedImage = segment(engine, picture, at)

@@ -20,14 +20,13 @@ from demo.page.clip import MOST_BYTES as MOST_CLIP_BYTES
 from demo.page.clip import clip_stream
 from demo.page.label_picture import read_labels
 from demo.page.live import LiveView, live_pixels
-from demo.page.segmentation import MOST_SHOWN, At, learnt_size, viridis
+from demo.page.segmentation import MOST_SHOWN, At, Segmenting, learnt_size, viridis
 from demo.page.visitors import LIMITS, LIVE, Queue, received
 from roadshift import Failure, UserError
 from serve.limits import Refusal
 from serve.media.codec import encode_jpeg, encode_png
 from serve.media.paint import overlay
 from serve.models.byte_budget import ByteBudget
-from serve.runtime.engine import Engine
 from serve.runtime.image_graphs import ImageGraph
 
 STATIC = Path(__file__).parent / "static"
@@ -40,7 +39,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 class ShownModel(NamedTuple):
     """A bundle on show and what the page calls it."""
 
-    engine: Engine
+    engine: Segmenting
     title: str
 
 

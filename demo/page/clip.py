@@ -13,13 +13,12 @@ from pathlib import Path
 
 import cv2
 
-from demo.page.segmentation import At, labels_of, resized, scaled, working_size
+from demo.page.segmentation import At, Segmenting, labels_of, resized, scaled, working_size
 from demo.page.visitors import Queue
 from roadshift import Failure, UserError
 from serve.limits import Refusal
 from serve.media.paint import overlay
 from serve.media.video import FPS, next_frame, opened, rate_and_count, writing
-from serve.runtime.engine import Engine
 
 MOST_BYTES = 64 << 20
 MOST_FRAMES = 750
@@ -31,7 +30,7 @@ UNREADABLE = "This file is no video that can be read here: choose an MP4, WebM, 
 
 
 async def clip_stream(
-    engine: Engine, clip: bytes, at: At, clips: Queue, pictures: Queue
+    engine: Segmenting, clip: bytes, at: At, clips: Queue, pictures: Queue
 ) -> AsyncGenerator[bytes]:
     """Lines of JSON, {"done": frames, "of": frames}, then {"bytes": n, "note": …} and n bytes.
 
@@ -60,7 +59,7 @@ async def clip_stream(
         yield _line({"error": str(error)})
 
 
-def annotated(engine: Engine, clip: Path, out: Path, at: At) -> Generator[dict[str, int]]:
+def annotated(engine: Segmenting, clip: Path, out: Path, at: At) -> Generator[dict[str, int]]:
     """Writes `out` a frame a step; tells after each how many are done, and of how many.
 
     `at` is the size at which the network sees the frames.

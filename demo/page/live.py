@@ -9,7 +9,7 @@ from contextlib import suppress
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from demo.page.clip import MOST_PIXELS
-from demo.page.segmentation import labels_of, learnt_size, working_size
+from demo.page.segmentation import Segmenting, labels_of, learnt_size, working_size
 from demo.page.visitors import LIMITS, Queue
 from export.bundle import Bundle
 from roadshift import UserError
@@ -17,7 +17,6 @@ from serve.http.stream.frame_stream import FrameAnswer, answer_frames
 from serve.http.stream.newest_frame import StreamedFrame
 from serve.limits import Limits, Refusal
 from serve.media.codec import decode, encode_png
-from serve.runtime.engine import Engine
 
 TRY_AGAIN_LATER = 1013
 """The code of RFC 6455's registry for a server that is too busy to take another client."""
@@ -31,7 +30,7 @@ class LiveView:
     nobody up by more than one of them. Nothing is kept.
     """
 
-    def __init__(self, engine: Engine, queue: Queue, limits: Limits = LIMITS) -> None:
+    def __init__(self, engine: Segmenting, queue: Queue, limits: Limits = LIMITS) -> None:
         self._engine, self._queue, self._limits = engine, queue, limits
         self._watching = 0
 
@@ -71,7 +70,7 @@ def live_pixels(bundle: Bundle) -> int:
     return min(MOST_PIXELS, math.prod(learnt)) if learnt else MOST_PIXELS
 
 
-def _segmented(engine: Engine, content: bytes) -> FrameAnswer:
+def _segmented(engine: Segmenting, content: bytes) -> FrameAnswer:
     start = time.perf_counter()
     image = decode(content, MOST_PIXELS)
     size = image.shape[0], image.shape[1]

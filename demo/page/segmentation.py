@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ from export.bundle import Bundle
 from roadshift import Failure
 from serve.limits import Refusal
 from serve.media.codec import decode
-from serve.runtime.engine import Engine
+from serve.runtime.engine import Answer
 
 Pixels = NDArray[np.uint8]
 Size = tuple[int, int]
@@ -37,6 +37,22 @@ WORDS = {
     415: "This file is no picture that can be read here: choose a JPEG, PNG or WebP file, not an "
     "animation.",
 }
+
+
+class Segmenting(Protocol):
+    """What the page needs of a model: an Engine in this process has it, and a server's model."""
+
+    @property
+    def bundle(self) -> Bundle:
+        """What it is of."""
+        ...
+
+    def segment(self, images: Pixels, *, confidence: bool = False) -> Answer:
+        """The class of every pixel of images uint8 [n,h,w,3], and where asked how sure it is.
+
+        Raises UserError for images that do not fit it, with a sentence for whoever chose them.
+        """
+        ...
 
 
 class Opened(NamedTuple):
@@ -74,7 +90,7 @@ def open_picture(data: bytes) -> Opened:
     return Opened(resized(image, scaled(found, MOST_SHOWN), cv2.INTER_AREA), found)
 
 
-def segment(engine: Engine, picture: Opened, at: At = "own") -> SegmentedImage:
+def segment(engine: Segmenting, picture: Opened, at: At = "own") -> SegmentedImage:
     """Segments a picture at its own size or the one learnt; the bundle's only size goes before.
 
     Where the network works at another size, labels come back to the picture's by the nearest pixel.
@@ -94,7 +110,7 @@ def segment(engine: Engine, picture: Opened, at: At = "own") -> SegmentedImage:
     return SegmentedImage(labels, confidence, size, milliseconds)
 
 
-def labels_of(engine: Engine, image: Pixels, seen: Size) -> Pixels:
+def labels_of(engine: Segmenting, image: Pixels, seen: Size) -> Pixels:
     """Class ids [h,w] of an image RGB [h,w,3] that the network sees at the size `seen`; raises like
     `segment`."""
     labels = engine.segment(resized(image, seen, cv2.INTER_AREA)[None]).labels[0]

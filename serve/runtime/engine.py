@@ -107,12 +107,7 @@ class Engine(Graph):
         alone = Found(self.segment(golden[0].image[None]).labels[0])
         first = reproduction(golden[:1], [alone], self.bundle.classes)
         result = result._replace(agreement=min(result.agreement, first.agreement))
-        least = self.bundle.min_agreement(self.precision)
-        wrong = result.reasons(self.bundle.limits(self.precision))
-        if result.agreement < least:
-            share = f"{result.agreement:.4%} of a golden frame's labels"
-            wrong.insert(0, f"{share} in {self.precision}; wanted {least:.4%}")
-        if wrong:
+        if wrong := not_as_exported(result, self.bundle, self.precision):
             raise Failure(
                 f"on this device bundle {self.bundle.name} gives {'; '.join(wrong)}: use another "
                 "provider, or export the run again here"
@@ -135,6 +130,16 @@ class Engine(Graph):
     def _other_outputs(self, image: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any]]:
         answer = self.run(image[None], ["confidence", "logits"])
         return answer["confidence"][0], answer["logits"][0]
+
+
+def not_as_exported(result: Reproduction, bundle: Bundle, precision: str) -> list[str]:
+    """What of the golden frames is not as the bundle promises; empty where all is."""
+    least = bundle.min_agreement(precision)
+    wrong = result.reasons(bundle.limits(precision))
+    if result.agreement < least:
+        share = f"{result.agreement:.4%} of a golden frame's labels"
+        wrong.insert(0, f"{share} in {precision}; wanted {least:.4%}")
+    return wrong
 
 
 def _route(bundle: Bundle, provider: str, asked: str) -> tuple[str, str]:

@@ -1,11 +1,12 @@
 """The demo command."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from demo.cli import demo, titles
+from demo.cli import ServerOptions, demo, titles
 from roadshift import UserError
 
 
@@ -27,3 +28,22 @@ def test_bundles_are_called_by_what_tells_them_apart(bundle) -> None:
     assert titles([bundle, replace(bundle, name="b")]) == ["tiny-city", "b"]
     assert titles([bundle, other]) == ["strongest_colour", "source_only"]
     assert titles([bundle, bundle]) == ["tiny-city 1", "tiny-city 2"]
+
+
+@pytest.mark.parametrize(
+    ("options", "more", "words"),
+    [
+        ({"model": ("a",)}, {}, "go with --server"),
+        ({"server_key_file": Path("keys")}, {}, "go with --server"),
+        ({"server": "localhost:8000"}, {}, "wanted http://HOST:PORT"),
+        ({"server": "http://127.0.0.1:9", "model": ("a", "b")}, {}, "2 models for 1 bundle"),
+        ({"server": "http://127.0.0.1:9"}, {"precision": "int8"}, "for the server to say"),
+        ({"server": "http://127.0.0.1:9"}, {}, "does not answer"),
+    ],
+)
+def test_a_server_that_cannot_be_shown_is_told(bundle, monkeypatch, options, more, words) -> None:
+    pytest.importorskip("gradio")
+    monkeypatch.setattr("os.environ", dict(os.environ))
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    with pytest.raises(UserError, match=words):
+        demo(bundle.folder, port=0, remote=ServerOptions(**options), **more)
