@@ -34,6 +34,8 @@ def segment_images(service: Service) -> dict[str, Any]:
     pictures = {"image/png": BYTES, "image/jpeg": BYTES, "application/zip": BYTES}
     numbers = {JSON: ref("Segmented"), "application/geo+json": ref("Polygons")}
     timing = {"Server-Timing": {"schema": TEXT, "description": "decode and engine, milliseconds"}}
+    score = "of a self-check: standard deviations above usual frames, of each image"
+    timing["Monitor-Score"] = {"schema": TEXT, "description": score}
     why = "What was asked for; of several images or products a ZIP file."
     answered = answer(why, pictures | numbers, timing)
     return operation("Segment images", answered, *WITH_BODY, 404, 504) | {
@@ -47,6 +49,8 @@ def _parameters(service: Service) -> list[dict[str, Any]]:
     kinds: Schema = {"type": "string", "enum": [*KINDS]}
     said = "; ".join(f"`{kind}`: {what}" for kind, what in PRODUCTS.items())
     names = [model.spec.name for model in service.catalogue.segmentors]
+    checked = any(map(service.monitor.can_check, service.catalogue.segmentors))
+    monitor: Schema = {"type": "integer", "enum": [0, 1] if checked else [0]}
     timeout = {**MICROSECONDS, "maximum": 10**LONGEST_NUMBER - 1}
     return [
         parameter(
@@ -64,6 +68,7 @@ def _parameters(service: Service) -> list[dict[str, Any]]:
             description="of an overlay; the other pictures are PNG",
         ),
         parameter("query", "model", TEXT, examples=examples(names), description="else the first"),
+        parameter("query", "monitor", monitor, description="1: with a self-check of each image"),
         parameter("query", "priority", PRIORITY, description="1: before others that wait"),
         parameter("query", "timeout", timeout, description="microseconds; 0: none"),
     ]

@@ -116,6 +116,7 @@ SCHEMAS: dict[str, Schema] = {
         outputs=listed(_tensor(NUMBERS)),
     ),
     "Segmented": record(
+        {"monitor": record(score={"type": "number"}, map=listed(listed({"type": "number"})))},
         model=TEXT,
         size=record(height=SIZE, width=SIZE),
         classes=listed(
@@ -126,7 +127,11 @@ SCHEMAS: dict[str, Schema] = {
                 share={"type": "number", "minimum": 0, "maximum": 1},
             )
         ),
-        times=record(decode_ms={"type": "number"}, engine_ms={"type": "number"}),
+        times=record(
+            {"monitor_ms": {"type": "number"}},
+            decode_ms={"type": "number"},
+            engine_ms={"type": "number"},
+        ),
     ),
     "Polygons": record(
         type={"const": "FeatureCollection"},

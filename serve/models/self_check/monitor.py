@@ -57,9 +57,13 @@ class SelfCheckMonitor:
             registry=registry,
         )
 
+    def can_check(self, model: Model) -> bool:
+        """Whether its bundle has a reconstructor, and what usual frames score."""
+        return self._pair(model) is not None
+
     def require(self, model: Model) -> None:
         """Raises Refusal 400 for a model whose frames cannot be checked."""
-        if self._pair(model) is None:
+        if not self.can_check(model):
             raise Refusal(
                 400,
                 f"{model.spec.name!r} cannot check itself: that takes a reconstructor, exported "

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from starlette.routing import Route
 
+from export.bundle import RECONSTRUCTOR
 from serve.http.app import build_app
 from serve.http.openapi.document import document
 from serve.http.openapi.images import PRODUCTS
@@ -17,6 +18,7 @@ from serve.limits import Limits
 from serve.media.answers import KINDS
 from serve.models.service import Service
 from serve.runtime.engine import Engine
+from serve.runtime.image_graphs import image_graph_of
 
 TESTS = Path(__file__).resolve().parents[2]
 
@@ -36,6 +38,15 @@ def test_what_segment_takes_is_described(tiny):
     assert tuple(PRODUCTS) == KINDS
     assert "12345 bytes" in described["requestBody"]["description"]
     assert f"0 {tiny.classes[0]}, 1 {tiny.classes[1]}" in described["description"]
+
+
+@pytest.mark.parametrize(("bundle", "values"), [("drawn", [0]), ("checked", [0, 1])])
+def test_a_self_check_is_offered_where_there_is_one(bundle, values, request):
+    found = request.getfixturevalue(bundle)
+    graphs = [Engine(found, threads=1), image_graph_of(found, RECONSTRUCTOR)]
+    described = document(Service(graphs, Limits()))["paths"]["/segment"]["post"]["parameters"]
+    monitor = next(each for each in described if each["name"] == "monitor")
+    assert monitor["schema"]["enum"] == values
 
 
 def test_it_is_there_when_all_is_unloaded(tiny, kit):
