@@ -70,8 +70,6 @@ class SavedRun(NamedTuple):
     segmentor: Segmentor
     info: RunInfo
     reconstructor: Reconstructor | None = None
-    drawn_at: tuple[int, int] | None = None
-    """The (height, width) at which a reconstructor of another run works."""
 
 
 def read(run: Path, which: str = "last") -> SavedRun:

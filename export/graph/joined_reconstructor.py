@@ -41,13 +41,9 @@ def joined(saved: SavedRun, run: Path) -> SavedRun:
     chosen = [info.classes.index(name) for name in wanted]
     first.weight = nn.Parameter(first.weight.detach()[:, chosen].clone())
     first.in_channels = network.classes = len(wanted)
-    about = {"classes": len(wanted), "source": info.source, "fingerprints": info.fingerprints}
-    parts = saved.info.parts | {"reconstructor": {**part, **about}}
-    return saved._replace(
-        info=replace(saved.info, parts=parts),
-        reconstructor=network,
-        drawn_at=info.work_size,
-    )
+    about = {"source": info.source, "fingerprints": info.fingerprints, "work_size": info.work_size}
+    parts = saved.info.parts | {"reconstructor": {**part, "classes": len(wanted), **about}}
+    return saved._replace(info=replace(saved.info, parts=parts), reconstructor=network)
 
 
 def _reconstructor(run: Path) -> _Found:

@@ -48,7 +48,8 @@ def of_run(saved: SavedRun) -> ImageModule | None:
     """That of a run, where it has one."""
     if saved.reconstructor is None:
         return None
-    return drawing(saved.reconstructor, saved.drawn_at or saved.info.work_size)
+    of_another = saved.info.parts.get("reconstructor", {}).get("work_size")
+    return drawing(saved.reconstructor, of_another or saved.info.work_size)
 
 
 def drawing(reconstructor: Reconstructor, work_size: Size | None) -> ImageModule:

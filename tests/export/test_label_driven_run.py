@@ -85,7 +85,7 @@ def test_golden_frames_are_no_usual_frames_where_there_are_others(road) -> None:
 
 
 def test_the_segmentor_is_the_whole_deployed_function(road) -> None:
-    (segmentor, info, reconstructor, _), bundle = road
+    (segmentor, info, reconstructor), bundle = road
     assert isinstance(segmentor, Translated)
     assert reconstructor is not None
     session = onnxruntime.InferenceSession(bundle.path("segmentor.onnx"))
