@@ -98,7 +98,7 @@ COMMANDS = {
     "segment": Command(
         "serve.cli.segment:segment", "Segment an image, a folder or a video.", "cpu"
     ),
-    "serve": Command("serve.cli.serve:serve", "Serve a bundle over HTTP.", "cpu"),
+    "serve": Command("serve.cli.serve:app", "Serve a bundle over HTTP.", "cpu"),
     "demo": Command("demo.cli:demo", "Show a bundle in the browser.", "demo,cpu"),
 }
 

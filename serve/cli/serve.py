@@ -8,9 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from cyclopts import App, Parameter
+
 from export.bundle import Trust, read_bundle
 from roadshift import UserError
 from serve.cli.access_options import AccessOptions
+from serve.cli.config_file import file_named_by
 from serve.cli.device_options import DeviceOptions, Flat
 from serve.limits import Limits
 
@@ -20,9 +23,14 @@ if TYPE_CHECKING:
     from serve.models.api_keys import ApiKeys
     from serve.runtime.graph import Graph
 
+app = App(name="serve", help="Serve a bundle over HTTP.", config=file_named_by("--config"))
 
+
+@app.default
 def serve(
-    *bundles: Path,
+    bundles: Annotated[tuple[Path, ...], Parameter(negative="")] = (),
+    *,
+    config: Path | None = None,
     host: str = "127.0.0.1",
     port: int = 8000,
     grpc_port: int | None = None,
@@ -38,6 +46,8 @@ def serve(
     ----------
     bundles
         Folders made by `roadshift export`; POST /segment asks the first unless told otherwise.
+    config
+        A TOML file with these options by their names (port = 8000); the command line wins over it.
     host
         The address to listen on; 0.0.0.0 lets other machines in, and wants --api-key-file.
     port
@@ -58,6 +68,8 @@ def serve(
         raise UserError("no bundle is named: roadshift serve BUNDLE, a folder of roadshift export")
     keys = access.keys(host)
     log_to_stderr()
+    if config is not None:
+        logging.info("options from %s", config)
     read = [read_bundle(bundle, trust) for bundle in bundles]
     graphs = [graph for bundle in read for graph in _graphs_of(bundle, device)]
     again = (partial(_opened, folder, trust, device) for folder in bundles)

@@ -32,7 +32,7 @@ def test_precision_and_route_are_the_engines(tiny, tmp_path, kit):
     with pytest.raises(UserError, match="has the precisions fp32, no int8"):
         segment(tiny.folder, image, out=tmp_path, device=DeviceOptions(precision="int8"))
     with pytest.raises(UserError, match="no exact route"):
-        serve(tiny.folder, device=DeviceOptions(route="exact"))
+        serve((tiny.folder,), device=DeviceOptions(route="exact"))
 
 
 def test_remarks_are_printed(tiny, tmp_path, monkeypatch, capsys):
@@ -50,13 +50,11 @@ def _remarking(_, __, ___, *, progress, **____):
 
 def test_a_folder_that_is_no_bundle(tmp_path):
     with pytest.raises(UserError, match="not a bundle"):
-        serve(tmp_path)
+        serve((tmp_path,))
 
 
 def test_serve_answers_and_stops_at_sigterm(tiny):
-    code = (
-        "import sys, pathlib, serve.cli.serve as cli; cli.serve(pathlib.Path(sys.argv[1]), port=0)"
-    )
+    code = "import sys, roadshift; roadshift.main(['serve', sys.argv[1], '--port', '0'])"
     with subprocess.Popen(
         [sys.executable, "-W", "error", "-c", code, str(tiny.folder)],
         cwd=ROOT,
@@ -121,7 +119,7 @@ def test_only_this_machine_is_listened_to_by_default(exact, monkeypatch):
     monkeypatch.setattr("serve.http.listening_socket.listen", elsewhere)
     monkeypatch.setattr("serve.http.server.Server", record)
     with pytest.raises(Failure, match="enough"):
-        serve(exact.folder)
+        serve((exact.folder,))
     kinds = ["segmentor", "reconstructor", "translator"]
     assert asked == [("127.0.0.1", 8000), ("tiny", 8, ((), None), None), kinds]
 

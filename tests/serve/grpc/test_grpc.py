@@ -258,12 +258,12 @@ def test_a_taken_port_ends_the_server(tiny):
         port = taken.getsockname()[1]
         wrong = f"cannot listen for gRPC on 127.0.0.1:{port}: choose another --grpc-port"
         with pytest.raises(UserError, match=wrong):
-            serve(tiny.folder, port=0, grpc_port=port)
+            serve((tiny.folder,), port=0, grpc_port=port)
 
 
 def test_a_port_out_of_range(tiny):
     with pytest.raises(UserError, match=r"--grpc-port is 65536: wanted 0 .* to 65535"):
-        serve(tiny.folder, port=0, grpc_port=65536)
+        serve((tiny.folder,), port=0, grpc_port=65536)
 
 
 def test_both_protocols_have_one_grace_period(tiny, kit, monkeypatch):

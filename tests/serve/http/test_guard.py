@@ -79,7 +79,7 @@ def test_streams(guarded):
 
 def test_other_machines_need_a_key_unless_it_is_said(tiny, tmp_path):
     with pytest.raises(UserError, match=r"--host 0\.0\.0\.0 lets other machines in: name a file"):
-        serve(tiny.folder, host="0.0.0.0", port=0)
+        serve((tiny.folder,), host="0.0.0.0", port=0)
     for host in ("127.0.0.1", "127.8.8.8", "::1", "localhost"):
         assert AccessOptions().keys(host) is None
     for host in ("::", "192.168.1.2", "example.org", ""):
