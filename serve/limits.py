@@ -46,7 +46,7 @@ class Limits:
     connections: int = 512
     """The most open connections; a new one then takes the place of the one that idles longest."""
     address_connections: int = 128
-    """The most of them from one address; likewise."""
+    """The most of them from one address, likewise; and its most calls under way over gRPC."""
     streams: int = 16
     """The most streams (WebSockets) at a time; each holds up to three frames."""
     frame_bytes: int = 8 << 20

@@ -11,6 +11,7 @@ from grpc_reflection.v1alpha import reflection
 from tritonclient.grpc import service_pb2_grpc
 
 from roadshift import UserError
+from serve.grpc.address_interceptor import AddressInterceptor
 from serve.grpc.health import HEALTH, PROTOCOL, add_health
 from serve.grpc.key_interceptor import KeyInterceptor
 from serve.grpc.servicer import Servicer
@@ -39,8 +40,10 @@ def grpc_on(
     async def face(service: Service) -> AsyncGenerator[None]:
         limits = service.limits
         most = limits.body_bytes + _MESSAGE_EXTRA
+        by_address = AddressInterceptor(limits.address_connections)
+        by_key = () if keys is None else (KeyInterceptor(keys),)
         server = grpc.aio.server(
-            interceptors=[] if keys is None else [KeyInterceptor(keys)],
+            interceptors=[by_address, *by_key],
             maximum_concurrent_rpcs=limits.connections,
             options=[
                 ("grpc.max_receive_message_length", most),
