@@ -34,6 +34,7 @@ ORDER = {
     ],
     "serve": [
         "cli",
+        "processes",
         "http grpc library remote",
         "device_check protocol archive",
         "media models",

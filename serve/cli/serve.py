@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -15,13 +13,8 @@ from roadshift import UserError
 from serve.cli.access_options import AccessOptions
 from serve.cli.config_file import file_named_by
 from serve.cli.device_options import DeviceOptions, Flat
+from serve.cli.served import Served, check_workers, serve_by_workers
 from serve.limits import Limits
-
-if TYPE_CHECKING:
-    from export.bundle import Bundle
-    from serve.http.app import Beside
-    from serve.models.api_keys import ApiKeys
-    from serve.runtime.graph import Graph
 
 app = App(name="serve", help="Serve a bundle over HTTP.", config=file_named_by("--config"))
 
@@ -34,6 +27,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     grpc_port: int | None = None,
+    workers: int = 1,
     model_control: Literal["none", "explicit"] = "none",
     trust: Annotated[Trust, Flat] = Trust(),
     device: Annotated[DeviceOptions, Flat] = DeviceOptions(),
@@ -55,67 +49,44 @@ def serve(
     grpc_port
         The port for the protocol over gRPC, which the extra `grpc` has; 0 takes a free one, which
         the log says.
+    workers
+        Processes that answer on the port, each with the bundles in memory and its part of the
+        cores.
     model_control
         explicit: clients may have the bundles loaded again from their folders, and unloaded.
     """
-    from serve.http.app import no_other_face  # noqa: PLC0415
     from serve.http.envelope import log_to_stderr  # noqa: PLC0415
-    from serve.http.guard import Guard  # noqa: PLC0415
-    from serve.http.listening_socket import listen  # noqa: PLC0415
-    from serve.http.server import Server  # noqa: PLC0415 - --help answers without loading these
+    from serve.http.listening_socket import listen  # noqa: PLC0415 - --help loads none of these
 
     if not bundles:
         raise UserError("no bundle is named: roadshift serve BUNDLE, a folder of roadshift export")
-    keys = access.keys(host)
+    served = Served(
+        bundles=bundles,
+        host=host,
+        grpc_port=grpc_port,
+        changes=model_control == "explicit",
+        trust=trust,
+        device=device,
+        access=access,
+        limits=limits,
+    )
+    access.keys(host)
+    served.face()
+    check_workers(workers, served)
     log_to_stderr()
     if config is not None:
         logging.info("options from %s", config)
     read = [read_bundle(bundle, trust) for bundle in bundles]
-    graphs = [graph for bundle in read for graph in _graphs_of(bundle, device)]
-    again = (partial(_opened, folder, trust, device) for folder in bundles)
-    openers = dict(zip((bundle.name for bundle in read), again, strict=True))
     logging.info("a request has at most %d pixels (--pixels)", limits.of(*read).pixels)
-    beside = no_other_face if grpc_port is None else _grpc_face(host, grpc_port, keys)
+    graphs = served.graphs(read) if workers == 1 else []
     with listen(host, port) as bound:
-        server = Server(
-            graphs,
-            bound,
-            limits,
-            guard=Guard(access.allow_host, keys),
-            beside=beside,
-            openers=openers if model_control == "explicit" else None,
-        )
         address = f"[{host}]" if ":" in host else host
         names = ", ".join(bundle.name for bundle in read)
         at = f"http://{address}:{bound.getsockname()[1]}"
-        print(f"serving {names} on {at} (Ctrl-C stops)", flush=True)
-        server.run()
-
-
-def _graphs_of(bundle: Bundle, device: DeviceOptions) -> list[Graph]:
-    """The bundle's engine, and what else of it draws; says how the labels come about."""
-    from serve.runtime.engine import Engine  # noqa: PLC0415
-    from serve.runtime.image_graphs import image_graphs_of  # noqa: PLC0415
-
-    engine = Engine(bundle, **asdict(device))
-    how = (engine.name, engine.precision, engine.route, engine.why)
-    logging.info("%s: %s, labels by the %s route: %s", *how)
-    return [
-        engine,
-        *image_graphs_of(bundle, provider=device.provider, threads=device.threads),
-    ]
-
-
-def _opened(folder: Path, trust: Trust, device: DeviceOptions) -> list[Graph]:
-    """The graphs of the bundle that is in the folder now."""
-    return _graphs_of(read_bundle(folder, trust), device)
-
-
-def _grpc_face(host: str, port: int, keys: ApiKeys | None) -> Beside:
-    try:
-        from serve.grpc.server import grpc_on  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise UserError(f"--grpc-port needs roadshift[grpc]: pip install it ({error})") from error
-    if not 0 <= port <= 65535:
-        raise UserError(f"--grpc-port is {port}: wanted 0 (any free one) to 65535")
-    return grpc_on(host, port, keys=keys)
+        by = f" by {workers} processes" if workers > 1 else ""
+        server = served.server(read, graphs, bound) if workers == 1 else None
+        print(f"serving {names} on {at}{by} (Ctrl-C stops)", flush=True)
+        if server is None:
+            serve_by_workers(served, bound, workers)
+        else:
+            server.run()

@@ -28,10 +28,13 @@ def grpc_on(
     port: int,
     told: Callable[[int], None] = lambda _: None,
     keys: ApiKeys | None = None,
+    *,
+    shared: bool = False,
 ) -> Callable[[Service], AbstractAsyncContextManager[None]]:
     """A gRPC server for a service, on `host`; `told` gets the port (0 takes a free one).
 
-    With `keys` a call without one of them is UNAUTHENTICATED.
+    With `keys` a call without one of them is UNAUTHENTICATED. `shared`: other processes may listen
+    there too, and each gets some of the connections.
 
     Raises UserError, once it is entered, when it cannot listen there.
     """
@@ -48,7 +51,8 @@ def grpc_on(
             options=[
                 ("grpc.max_receive_message_length", most),
                 ("grpc.max_send_message_length", -1),
-                ("grpc.so_reuseport", 0),  # or a second server takes half of the calls
+                # Unless that is wanted, a second server would take half of the calls.
+                ("grpc.so_reuseport", int(shared)),
                 ("grpc.max_connection_idle_ms", 300_000),
             ],
         )

@@ -60,6 +60,8 @@ def build_app(
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
         asyncio.get_running_loop().set_exception_handler(Complaints())
         checking = asyncio.create_task(_check(service, on_failure))
+        if service.late:
+            await asyncio.wait([checking])
         try:
             async with beside(service):
                 yield
@@ -90,6 +92,7 @@ async def _check(service: Service, on_failure: Callable[[Exception], None]) -> N
         log.error("the golden frames: %s", error)
         on_failure(error)
     else:
+        await service.others_ready()
         service.unready = None
         log.info("ready: %s", found)
 
@@ -164,8 +167,7 @@ async def _statistics(service: Service, request: Request) -> Response:
 
 
 async def _metrics(service: Service, _: Request) -> Response:
-    text = await anyio.to_thread.run_sync(service.metrics.text)
-    return Response(text, media_type="text/plain; version=0.0.4")
+    return Response(await service.tell_metrics(), media_type="text/plain; version=0.0.4")
 
 
 async def _refused(_: Request, refusal: Exception) -> Response:

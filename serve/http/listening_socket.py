@@ -33,3 +33,25 @@ def listen(host: str, port: int) -> socket.socket:
         raise UserError(
             f"cannot listen on {host}:{port} ({error}): choose another --port or --host"
         ) from error
+
+
+def shared_port(host: str, port: int) -> socket.socket:
+    """A socket that keeps a port for processes that all listen there; it does not listen itself.
+
+    Raises UserError where it cannot.
+    """
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        held = socket.socket(family, kind)
+        try:
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            held.bind(address)
+        except OSError:
+            held.close()
+            raise
+        return held
+    except OSError as error:
+        raise UserError(
+            f"cannot listen for gRPC on {host}:{port} ({error}): choose another --grpc-port or "
+            "--host"
+        ) from error

@@ -83,10 +83,14 @@ class Server:
                 raise self.failure
             raise Failure(f"the server did not become ready: {self.failure}") from self.failure
 
+    def stop(self) -> None:
+        """As a signal does."""
+        self.uvicorn.should_exit = True
+
     def _stop(self, failure: Exception) -> None:
         # A server that can never be ready must not hang about: whoever started it should see.
         self.failure = failure
-        self.uvicorn.should_exit = True
+        self.stop()
 
 
 class _Uvicorn(uvicorn.Server):

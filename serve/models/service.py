@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
+import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,6 +58,12 @@ class Service:
         self._unready: str | None = "the golden frames have not been checked yet"
         self._stopping: float | None = None
         self.on_readiness: list[Callable[[], None]] = []
+        self.late = False
+        """Whether nothing is answered at all until it is ready: others do so meanwhile."""
+        self.others_ready: Callable[[], Awaitable[None]] = _alone
+        """What is waited for before it is ready, once its own models are."""
+        self.tell_metrics: Callable[[], Awaitable[bytes]] = self._tell_metrics
+        """What /metrics says: this process's figures, and those of others that share its port."""
         self.streams = 0
         self.metrics.gauge("roadshift_streams", "Open streams", lambda: self.streams)
         self.metrics.gauge(
@@ -205,7 +212,14 @@ class Service:
         self.catalogue.prepare()
         return golden_words([model.graph for model in self.models.values()])
 
+    async def _tell_metrics(self) -> bytes:
+        return await anyio.to_thread.run_sync(self.metrics.text)
+
     def close(self) -> None:
         """Ends the threads that wait for work."""
         for workers in (self._decoders, self._encoders, self._device.thread):
             workers.close()
+
+
+async def _alone() -> None:
+    """There is no other process to wait for."""
