@@ -122,7 +122,10 @@ def _ends(plug):
 
 
 def test_idle_connections_make_room(tiny, kit):
-    with kit.running(tiny, Limits(connections=4)) as client, ExitStack() as stack:
+    with (
+        kit.running(tiny, Limits(connections=4, header_seconds=60)) as client,
+        ExitStack() as stack,
+    ):
         idle = [stack.enter_context(dial(client)) for _ in range(10)]
         assert all(_ends(plug) for plug in idle[:6])
         kit.small(client)
@@ -147,7 +150,7 @@ def test_when_all_are_at_work_a_new_connection_is_refused(tiny, kit):
 def test_one_address_leaves_room_for_others(tiny, kit):
     """Its own idle connections make room for it; when all are at work, it gets no more."""
     with (
-        kit.running(tiny, Limits(address_connections=3)) as client,
+        kit.running(tiny, Limits(address_connections=3, header_seconds=60)) as client,
         ExitStack() as stack,
     ):
         near = lambda: stack.enter_context(dial(client, "127.0.0.2"))  # noqa: E731
