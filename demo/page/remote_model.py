@@ -23,9 +23,11 @@ from export.bundle.reproduction import Found, reproduction
 from roadshift import Failure, UserError
 from serve.http.infer import JSON_LENGTH
 from serve.limits import Refusal
+from serve.models.api_keys import key_to_send
 from serve.runtime.engine import Answer, Engine, not_as_exported
 
 log = logging.getLogger(__name__)
+KEY_OPTION = "--server-key-file"
 CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 60.0
 BUSY = "The server behind this demo has much to do just now: try again in a few seconds."
 GONE = "The server behind this demo does not answer just now: try again in a minute."
@@ -46,7 +48,7 @@ def connect(url: str, key_file: Path | None = None) -> httpx.Client:
             f"--server {address.copy_with(username=None, password=None)}: wanted http://HOST:PORT "
             "or https://HOST:PORT, without a user's name"
         )
-    headers = {"Authorization": f"Bearer {_key(key_file)}"} if key_file else {}
+    headers = {"Authorization": f"Bearer {key_to_send(key_file, KEY_OPTION)}"} if key_file else {}
     timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
     return httpx.Client(
         base_url=address, headers=headers, timeout=timeout, trust_env=False,
@@ -125,7 +127,7 @@ class RemoteModel:
                 f"--server {url} does not answer ({error}): is `roadshift serve` running there?"
             ) from error
         if answer.status_code == 401:
-            raise UserError(f"--server {url} asks for another key: name its --server-key-file")
+            raise UserError(f"--server {url} asks for another key: name its {KEY_OPTION}")
         try:
             found = answer.raise_for_status().json()
             outputs = {one["name"] for one in found["output"]}
@@ -148,17 +150,6 @@ class RemoteModel:
             raise Refusal(answer.status_code, why)
         log.error("%s answered %s: %s", self._path, answer.status_code, why)
         raise Refusal(502, WRONG)
-
-
-def _key(path: Path) -> str:
-    """The first key in a file like that of `roadshift serve --api-key-file`."""
-    try:
-        keys = path.read_text().split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--server-key-file {path}: cannot be read ({error})") from error
-    if not keys or not keys[0].isascii():
-        raise UserError(f"--server-key-file {path}: wanted the server's key, of ASCII letters")
-    return keys[0]
 
 
 def _described(images: NDArray[np.uint8]) -> dict[str, Any]:

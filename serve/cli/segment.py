@@ -87,11 +87,11 @@ def _here(
 
 
 def _by_server(url: str, api_key_file: Path | None, source: Path, out: Path, show: Show) -> Report:
-    from serve.models.api_keys import keys_in  # noqa: PLC0415
+    from serve.models.api_keys import key_to_send  # noqa: PLC0415
     from serve.remote.overlay_stream import RemoteServer  # noqa: PLC0415
     from serve.remote.segment_remotely import segment_remotely  # noqa: PLC0415
 
-    key = keys_in(api_key_file)[0] if api_key_file is not None else os.environ.get(KEY)
+    key = key_to_send(api_key_file) if api_key_file is not None else os.environ.get(KEY)
     return segment_remotely(RemoteServer(url, key), source, out, progress=show)
 
 

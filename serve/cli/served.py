@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.bundle import Trust, read_bundle
-from roadshift import UserError
+from roadshift import Failure, UserError
 from serve.cli.access_options import AccessOptions
 from serve.cli.device_options import DeviceOptions
 from serve.limits import Limits
@@ -140,6 +140,8 @@ class Worker:
             line.watch(server.stop)
             server.run()
         except Exception as error:
+            if not isinstance(error, UserError | Failure):
+                logging.exception("worker %d failed", number)
             line.never_ready(str(error) or type(error).__name__)
 
 

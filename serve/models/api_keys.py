@@ -32,15 +32,24 @@ def read_keys(path: Path) -> ApiKeys:
     return ApiKeys(keys_in(path))
 
 
-def keys_in(path: Path) -> list[str]:
+def key_to_send(path: Path, option: str = "--api-key-file") -> str:
+    """The first key in a file like a server's, for a client's header; UserError as `keys_in`, and
+    for one that is not ASCII. `option` is what the file was named with."""
+    key = keys_in(path, option)[0]
+    if not key.isascii():
+        raise UserError(f"{option} {path}: wanted the server's key, of ASCII letters")
+    return key
+
+
+def keys_in(path: Path, option: str = "--api-key-file") -> list[str]:
     """The keys in a file, one a line; UserError when there is none, or one is too short."""
     try:
         keys = path.read_text().split()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--api-key-file {path}: cannot be read ({error})") from error
+        raise UserError(f"{option} {path}: cannot be read ({error})") from error
     if not keys or min(map(len, keys)) < LEAST_LETTERS:
         raise UserError(
-            f"--api-key-file {path}: wanted keys of {LEAST_LETTERS} letters or more, one a line: "
+            f"{option} {path}: wanted keys of {LEAST_LETTERS} letters or more, one a line: "
             "openssl rand -hex 32 makes one"
         )
     return keys

@@ -164,7 +164,7 @@ def test_the_key_is_sent_and_never_told(bundle, street, tmp_path, caplog) -> Non
     assert KEY not in caplog.text + str(refused.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe", "schlüssel".encode()])
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"schluessel", 2 * "schlüssel".encode()])
 def test_a_file_without_a_key_is_refused(tmp_path, content) -> None:
     keys = tmp_path / "keys"
     keys.write_bytes(content)

@@ -1,12 +1,17 @@
 """When a server that is one of several is ready, and when it listens."""
 
 import asyncio
+import multiprocessing
 import threading
 from contextlib import contextmanager
+from pathlib import Path
+from unittest.mock import Mock
 
 import httpx
 import pytest
 
+from roadshift import UserError
+from serve.cli.served import Worker
 from serve.http.listening_socket import listen
 from serve.http.server import Server
 from serve.limits import Limits
@@ -51,3 +56,16 @@ def test_one_that_replaces_another_listens_once_it_is_ready(tiny, kit):
         engine.gate.set()
         kit.wait_until(lambda: server.uvicorn.started)
         assert asked().status_code == 200
+
+
+@pytest.mark.parametrize(("error", "logged"), [(RuntimeError, True), (UserError, False)])
+def test_a_worker_that_breaks_says_where_unless_it_is_the_users_mistake(
+    error, logged, monkeypatch, caplog
+) -> None:
+    monkeypatch.setattr("serve.http.envelope.log_to_stderr", lambda: None)
+    monkeypatch.setattr("serve.cli.served.read_bundle", Mock(side_effect=error("no such bundle")))
+    ours, theirs = multiprocessing.Pipe()
+    work = Worker(served=Mock(bundles=(Path("city"),)), count=2, folder=Path("unused"))
+    work(1, Mock(), theirs, False)
+    assert ours.recv() == "no such bundle"
+    assert ("worker 1 failed" in caplog.text and "Traceback" in caplog.text) == logged
