@@ -123,9 +123,9 @@ class SelfCheckMonitor:
         """The reconstructor of the model's own bundle, and what its usual frames score."""
         bundle = model.graph.bundle
         found = self._catalogue.models.get(RECONSTRUCTOR.served_name(bundle.name))
-        if bundle.digest not in self._checks:
-            self._checks[bundle.digest] = self_check_of(bundle)
-        check = self._checks[bundle.digest]
-        if found is None or check is None or found.graph.bundle.digest != bundle.digest:
+        if found is None or found.graph.bundle.digest != bundle.digest:
             return None
-        return _Pair(found, check)
+        check = self._checks.get(bundle.name)
+        if check is None or check.bundle.digest != bundle.digest:  # another version was loaded
+            check = self._checks[bundle.name] = self_check_of(bundle)
+        return None if check is None else _Pair(found, check)
