@@ -19,7 +19,7 @@ class Asked(NamedTuple):
 
     path: str
     body: bytes
-    content_type: str
+    headers: dict[str, str]
 
 
 @dataclass
@@ -62,8 +62,7 @@ def load(pid: int, port: int, asked: Asked, clients: int, seconds: float) -> Loa
 def _ask(found: Load, port: int, asked: Asked, end: float) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
     while (began := time.perf_counter()) < end:
-        headers = {"Content-Type": asked.content_type}
-        connection.request("POST", asked.path, asked.body, headers)
+        connection.request("POST", asked.path, asked.body, asked.headers)
         answer = connection.getresponse()
         answer.read()
         if answer.status == 200:

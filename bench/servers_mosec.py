@@ -1,4 +1,4 @@
-"""MOSEC with one worker, for bench/servers.py: python bench/servers_mosec.py GRAPH.onnx PORT."""
+"""MOSEC with one worker, for bench/servers.py: servers_mosec.py GRAPH.onnx FORM PORT."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Segment(library.Worker):
     """Bytes in, bytes out."""
 
     def __init__(self) -> None:
-        self.work = Labels(os.environ["GRAPH"])
+        self.work = Labels(os.environ["GRAPH"], os.environ["FORM"])
 
     def deserialize(self, data: bytes) -> bytes:
         return data
@@ -29,7 +29,7 @@ class Segment(library.Worker):
 
 
 if __name__ == "__main__":
-    os.environ["GRAPH"], port = sys.argv[1:]
+    os.environ["GRAPH"], os.environ["FORM"], port = sys.argv[1:]
     sys.argv[1:] = ["--port", port, "--address", "127.0.0.1", "--timeout", "600000"]
     server = library.Server()
     server.append_worker(Segment, num=1)

@@ -1,11 +1,12 @@
 """What bench/servers.py measures beside our server, each in a process of its own.
 
-    python bench/servers_sides.py bare GRAPH.onnx IMAGE.jpg CLIENTS SECONDS
-    python bench/servers_sides.py fastapi GRAPH.onnx PORT
+    python bench/servers_sides.py bare GRAPH.onnx FORM FILE CLIENTS SECONDS
+    python bench/servers_sides.py fastapi GRAPH.onnx FORM PORT
 
 Servers whose workers are other processes have files of their own beside this one. Runs without
-roadshift, in any environment with numpy, OpenCV, ONNX Runtime and that server. All turn a JPEG file
-into a PNG file of labels by the same three calls.
+roadshift, in any environment with numpy, OpenCV, ONNX Runtime and that server. FORM is `jpeg`, of
+which all make a PNG file of labels by the same three calls, or a size (1024x2048): the bytes of an
+image and those of its labels.
 """
 
 from __future__ import annotations
@@ -26,31 +27,37 @@ FILTER = [] if UP is None else [cv2.IMWRITE_PNG_FILTER, UP]
 
 
 class Labels:
-    """JPEG bytes to PNG bytes of class ids."""
+    """An image to its class ids, both as bytes in that form."""
 
-    def __init__(self, graph: str) -> None:
+    def __init__(self, graph: str, form: str) -> None:
         self.session: Any = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        self.size = None if form == "jpeg" else [int(side) for side in form.split("x")]
 
-    def __call__(self, jpeg: bytes) -> bytes:
-        image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    def __call__(self, data: bytes) -> bytes:
+        if self.size:
+            return self._run(np.frombuffer(data, np.uint8).reshape(*self.size, 3)).tobytes()
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         assert image is not None
-        rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        labels = self._run(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+        return cv2.imencode(".png", labels, FILTER)[1].tobytes()
+
+    def _run(self, rgb: Any) -> Any:
         (labels,) = self.session.run(["labels"], {"image": rgb[None]})
-        return cv2.imencode(".png", labels[0], FILTER)[1].tobytes()
+        return labels[0]
 
 
-def bare(graph: str, image: str, clients: str, seconds: str) -> None:
+def bare(graph: str, form: str, name: str, clients: str, seconds: str) -> None:
     """No server: threads that call on and on; says the fields of a Load, as JSON."""
-    work, took = Labels(graph), list[float]()
-    with open(image, "rb") as file:  # noqa: PTH123 - as plain as can be
-        jpeg = file.read()
-    work(jpeg)
+    work, took = Labels(graph, form), list[float]()
+    with open(name, "rb") as file:  # noqa: PTH123 - as plain as can be
+        data = file.read()
+    work(data)
     start, used = time.perf_counter(), time.process_time()
     end = start + float(seconds)
 
     def loop() -> None:
         while (began := time.perf_counter()) < end:
-            work(jpeg)
+            work(data)
             took.append(time.perf_counter() - began)
 
     threads = [threading.Thread(target=loop) for _ in range(int(clients))]
@@ -64,17 +71,17 @@ def bare(graph: str, image: str, clients: str, seconds: str) -> None:
     print(json.dumps(found))
 
 
-def fastapi(graph: str, port: str) -> None:
+def fastapi(graph: str, form: str, port: str) -> None:
     """A route that hands the work to a thread."""
     import uvicorn  # noqa: PLC0415 - only this side needs it
     from fastapi import FastAPI, Request, Response  # noqa: PLC0415
     from starlette.concurrency import run_in_threadpool  # noqa: PLC0415
 
-    app, work = FastAPI(), Labels(graph)
+    app, work = FastAPI(), Labels(graph, form)
 
     async def predict(request: Any) -> Any:
-        png = await run_in_threadpool(work, await request.body())
-        return Response(png, media_type="image/png")
+        labels = await run_in_threadpool(work, await request.body())
+        return Response(labels, media_type="application/octet-stream")
 
     predict.__annotations__ = {"request": Request}
     app.post("/predict")(predict)
