@@ -24,8 +24,8 @@ KEY = "ROADSHIFT_API_KEY"
 
 
 def segment(
-    bundle: Path,
-    source: Path | None = None,
+    bundle: str,
+    source: str | None = None,
     /,
     *,
     out: Path,
@@ -35,15 +35,15 @@ def segment(
     trust: Annotated[Trust, Flat] = Trust(),
     device: Annotated[DeviceOptions, Flat] = DeviceOptions(),
 ) -> None:
-    """Segment an image, all images of a folder, or a video; here, or by a server's stream.
+    """Segment an image, all images of a folder, a video or a camera; here, or by a server's stream.
 
     Parameters
     ----------
     bundle
         A folder made by `roadshift export`; with --server it is left out.
     source
-        A JPEG, PNG or WebP image, a folder of them, or a video. With --server a video, a folder of
-        images, or a camera's number (0; Ctrl-C ends it): what comes of it is a video.
+        A JPEG, PNG or WebP image, a folder of them, a video, or a camera: its number (0) or
+        rtsp://…, until Ctrl-C. With --server no single image, and a folder becomes a video.
     out
         The folder for NAME.labels.png and NAME.overlay.jpg; for a video a folder or a .mp4 file.
     overwrite
@@ -67,7 +67,7 @@ def segment(
                 "SOURCE --server URL, which --api-key-file goes with"
             )
         else:
-            report = _here(read_bundle(bundle, trust), device, source, out, overwrite, show)
+            report = _here(read_bundle(Path(bundle), trust), device, source, out, overwrite, show)
     for remark in report.remarks:
         print(f"note: {remark}")
     if report.skipped:
@@ -77,7 +77,7 @@ def segment(
 
 
 def _here(
-    bundle: Bundle, device: DeviceOptions, source: Path, out: Path, overwrite: bool, show: Show
+    bundle: Bundle, device: DeviceOptions, source: str, out: Path, overwrite: bool, show: Show
 ) -> Report:
     from serve.media.segment_files import segment as to_files  # noqa: PLC0415
     from serve.runtime.engine import Engine  # noqa: PLC0415 - --help answers without loading these
@@ -86,7 +86,7 @@ def _here(
     return to_files(engine, source, out, overwrite=overwrite, progress=show)
 
 
-def _by_server(url: str, api_key_file: Path | None, source: Path, out: Path, show: Show) -> Report:
+def _by_server(url: str, api_key_file: Path | None, source: str, out: Path, show: Show) -> Report:
     from serve.models.api_keys import key_to_send  # noqa: PLC0415
     from serve.remote.overlay_stream import RemoteServer  # noqa: PLC0415
     from serve.remote.segment_remotely import segment_remotely  # noqa: PLC0415

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from roadshift import Failure, UserError
 from serve.limits import Refusal
+from serve.media.annotate import annotate
 from serve.media.codec import decode, encode_jpeg, encode_png
 from serve.media.files import (
     IMAGES,
@@ -20,8 +21,8 @@ from serve.media.files import (
     video_out,
     write_whole,
 )
+from serve.media.frame_source import is_live, name_of
 from serve.media.paint import overlay
-from serve.media.video import annotate
 from serve.runtime.engine import Engine
 
 Progress = Callable[[int, int], None]
@@ -38,22 +39,29 @@ class Report(NamedTuple):
 
 def segment(
     engine: Engine,
-    source: Path,
+    source: str | Path,
     out: Path,
     *,
     overwrite: bool = False,
     progress: Progress = lambda _done, _of: None,
 ) -> Report:
-    """Segments an image, the images of a folder, or a video.
+    """Segments an image, the images of a folder, a video, or a camera's pictures.
 
     Images get OUT/NAME.labels.png (class ids, one channel) and OUT/NAME.overlay.jpg, and
-    OUT/classes.json says what the ids mean. A video gets OUT, or OUT/NAME.overlay.mp4 when OUT is
-    not named .mp4. Answers that are newer than their input and the bundle are kept, unless
-    `overwrite`. Raises UserError for what cannot be read, Failure for what cannot be written, and
-    after a folder Failure for its images that could not be read.
+    OUT/classes.json says what the ids mean. A video or a camera (see `frames_from`) gets OUT, or
+    OUT/NAME.overlay.mp4 when OUT is not named .mp4. Answers that are newer than their input and the
+    bundle are kept, unless `overwrite`; a camera's are always new. Raises UserError for what cannot
+    be read, Failure for what cannot be written, and after a folder Failure for its images that
+    could not be read.
     """
+    if is_live(str(source)):
+        return _live(engine, str(source), out, progress)
+    source = Path(source)
     if not source.exists():
-        raise UserError(f"{source} does not exist: wanted an image, a folder of images or a video")
+        raise UserError(
+            f"{source} does not exist: wanted an image, a folder of images, a video, a camera's "
+            "number or rtsp://…"
+        )
     if source.is_dir():
         if out.resolve() == source.resolve():
             raise UserError(f"--out is the input folder {out}: name another one")
@@ -134,5 +142,10 @@ def _video(engine: Engine, video: Path, out: Path, overwrite: bool, progress: Pr
     manifest = engine.bundle.folder / "bundle.json"
     if not overwrite and is_newer([out], [video, manifest]):
         return Report([], 1, [])
-    remarks = annotate(engine, video, out, progress)
+    remarks = annotate(engine, str(video), out, progress)
     return Report([out], 0, remarks)
+
+
+def _live(engine: Engine, source: str, out: Path, progress: Progress) -> Report:
+    out = video_out(out, name_of(source))
+    return Report([out], 0, annotate(engine, source, out, progress))

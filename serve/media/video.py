@@ -1,9 +1,9 @@
-"""A video in, the same video under its class colours out."""
+"""Video files: the frames of one, and frames into one."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -14,34 +14,9 @@ from numpy.typing import NDArray
 
 from roadshift import Failure, UserError, hxw, replacing
 from serve.media.files import out_folder
-from serve.media.paint import overlay
-from serve.runtime.engine import Engine
 
 FPS = 25.0
 """For a video that does not say how fast it is."""
-
-
-def annotate(
-    engine: Engine, video: Path, out: Path, progress: Callable[[int, int], None]
-) -> list[str]:
-    """Writes `out` as `write_video` does, with the video's size and frame rate.
-
-    Returns remarks, one sentence each. Raises UserError for a video that cannot be opened or has no
-    frame, Failure when the answer cannot be written.
-    """
-    with opened(video) as capture:
-        fps, total = rate_and_count(capture)
-
-        def painted() -> Iterator[NDArray[np.uint8]]:
-            for done, frame in enumerate(frames_of(capture), 1):
-                labels = engine.segment(frame[None]).labels[0]
-                yield overlay(frame, labels, engine.bundle.palette)
-                progress(done, total)
-
-        done = write_video(out, fps, painted())
-    if not done:
-        raise UserError(f"{video} holds no frame that can be read: convert it to MP4")
-    return video_remarks(video, fps, total, done)
 
 
 def write_video(out: Path, fps: float, frames: Iterator[NDArray[np.uint8]]) -> int:

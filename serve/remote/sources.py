@@ -2,69 +2,51 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
-
-import cv2
 
 from roadshift import UserError
 from serve.media.codec import encode_jpeg
 from serve.media.files import VIDEOS, images_in
-from serve.media.video import frames_of, opened, rate_and_count
+from serve.media.frame_source import frames_from, is_live, shown
 
 _QUALITY = 95
 """Of the JPEG of a frame that is no file yet."""
 
 
+class Sent(NamedTuple):
+    """An image file's bytes, and how many frames before it were never taken."""
+
+    content: bytes
+    missed: int = 0
+
+
 class Source(NamedTuple):
     """Image files, how many a second, and how many there are, each 0 where nobody knows."""
 
-    frames: Iterator[bytes]
+    frames: Iterator[Sent]
     fps: float
     total: int
 
 
 @contextmanager
-def source_of(path: Path) -> Generator[Source]:
-    """A video's frames, the images of a folder by name, or those of a camera by its number.
+def source_of(source: str) -> Generator[Source]:
+    """The images of a folder by name, or the frames of a video or a camera (see `frames_from`).
 
-    A camera's end with SIGINT (Ctrl-C). Raises UserError for anything else, and for what cannot be
-    read.
+    Raises UserError for anything else, and for what cannot be read.
     """
+    path = Path(source)
     if path.is_dir():
         images = images_in(path)
-        yield Source((image.read_bytes() for image in images), 0.0, len(images))
-    elif path.suffix.lower() in VIDEOS and path.is_file():
-        with opened(path) as capture:
-            yield Source(_encoded(capture), *rate_and_count(capture))
-    elif path.name.isdecimal() and not path.exists():
-        with _camera(int(path.name)) as source:
-            yield source
+        yield Source((Sent(image.read_bytes()) for image in images), 0.0, len(images))
+    elif is_live(source) or (path.suffix.lower() in VIDEOS and path.is_file()):
+        with frames_from(source) as (taken, fps, total):
+            files = (Sent(encode_jpeg(frame, _QUALITY), missed) for frame, missed in taken)
+            yield Source(files, fps, total)
     else:
         raise UserError(
-            f"{path}: wanted a video ({', '.join(VIDEOS)}), a folder of images, or a camera's "
-            "number"
+            f"{shown(source)}: wanted a video ({', '.join(VIDEOS)}), a folder of images, a "
+            "camera's number, or rtsp://…"
         )
-
-
-def _encoded(capture: cv2.VideoCapture) -> Iterator[bytes]:
-    return (encode_jpeg(frame, _QUALITY) for frame in frames_of(capture))
-
-
-@contextmanager
-def _camera(number: int) -> Generator[Source]:
-    capture, stopped = cv2.VideoCapture(number), threading.Event()
-    before = signal.signal(signal.SIGINT, lambda *_: stopped.set())
-    try:
-        if not capture.isOpened():
-            raise UserError(f"there is no camera {number}, or another program has it")
-        frames = takewhile(lambda _: not stopped.is_set(), _encoded(capture))
-        yield Source(frames, rate_and_count(capture)[0], 0)
-    finally:
-        signal.signal(signal.SIGINT, before)
-        capture.release()

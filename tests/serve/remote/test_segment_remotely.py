@@ -1,13 +1,12 @@
 """A video through a real server's stream: every frame, in order; and what may be wrong."""
 
-import os
-import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
 import pytest
+from rtsp_camera import camera
 
 from roadshift import Failure, UserError
 from serve.cli.device_options import DeviceOptions
@@ -193,30 +192,22 @@ def test_sources(client, tmp_path):
     with pytest.raises(UserError, match="is the input video"):
         segment_remotely(server, drive, drive)
     with pytest.raises(UserError, match="no camera 63"):
-        segment_remotely(server, tmp_path / "63", tmp_path / "out")
+        segment_remotely(server, "63", tmp_path / "out")
 
 
-def test_a_camera_ends_with_an_interrupt(client, tmp_path, monkeypatch):
-    drive, capture = video_of(tmp_path / "drive.mp4"), cv2.VideoCapture
-    opened = []
-
-    def camera(number):
-        opened.append(number)
-        return capture(str(drive))
-
-    monkeypatch.setattr(cv2, "VideoCapture", camera)
-
-    def interrupt(done, _):
-        if done == 3:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    before = signal.getsignal(signal.SIGINT)
+def test_a_camera_on_the_network(client, tmp_path):
+    kind = cv2.VideoWriter.fourcc(*"mp4v")
+    writer = cv2.VideoWriter(str(tmp_path / "a.ts"), cv2.CAP_FFMPEG, kind, 25, (64, 48))
+    for i in range(30):
+        writer.write(marked(i)[..., ::-1])
+    writer.release()
     server = RemoteServer(f"http://{client.address}")
-    segment_remotely(server, tmp_path / "7", tmp_path / "out.mp4", progress=interrupt)
-    monkeypatch.undo()
-    assert opened == [7]
-    assert signal.getsignal(signal.SIGINT) is before
-    assert 3 <= len(red_columns(tmp_path / "out.mp4")[0]) < 9
+    with camera(tmp_path / "a.ts", seconds=1.5) as url:
+        report = segment_remotely(server, url, tmp_path)
+    columns, _ = red_columns(tmp_path / "front.overlay.mp4")
+    assert report.written == [tmp_path / "front.overlay.mp4"]
+    assert 25 <= len(columns) <= 30
+    assert sorted(columns) == columns
 
 
 def test_the_bundle_is_the_servers(tiny, tmp_path):
