@@ -9,7 +9,8 @@ those that look at the target); the stages of ldr count. Every cell is a run of 
 whose networks of every eighth of the steps are kept and scored: the headline is the last one's
 score, on frames that no run has trained on. Finished runs are kept in --out and not repeated, and
 what was measured in bench/results/PAIR.json, to which later calls add rows, on any machine.
-Writes bench/results/PAIR.md.
+Writes bench/results/PAIR.md. With --costs also what each network costs a frame, measured in turns,
+and PAIR.png, the same frames as every row's first run sees them (`roadshift compare`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +47,7 @@ def main() -> None:
     )
     parser.add_argument("--data", default="../shared/data")
     parser.add_argument("--out", default="runs")
+    parser.add_argument("--costs", action="store_true")
     asked = parser.parse_args()
     seeds = [int(seed) for seed in asked.seeds.split(",")]
     pair = shrunk(PAIRS[asked.pair], asked.shrink)
@@ -59,7 +62,10 @@ def main() -> None:
     results = HERE / "results" / f"{name}.json"
     found = finished(runs, measured(results))
     write_measured(results, found)
-    text = table(name, pair, asked.steps, found)
+    costs = results.with_name(f"{name}_costs.json")
+    if asked.costs:
+        measure_costs(pair, runs, costs, asked.data)
+    text = table(name, pair, asked.steps, found, costs)
     results.with_suffix(".md").write_text(text)
     print(text)
 
@@ -75,6 +81,19 @@ def finished(runs: Path, before: Found) -> Found:
         if of_row:
             found[title] = dict(sorted(of_row.items()))
     return found
+
+
+def measure_costs(pair: Pair, runs: Path, to: Path, data: str) -> None:
+    """Every row's first finished run beside the others: costs into `to`, frames beside it."""
+    rows = {title: sorted(runs.glob(f"*/{file_name(title)}/scored/last.json")) for title in ROWS}
+    first = {title: scores[0].parents[1] for title, scores in rows.items() if scores}
+    out = runs / "compare"
+    target = pair.target.val.format(data=data, bench=str(HERE))
+    roadshift("compare", *map(str, first.values()), "--data", target, "--out", str(out))
+    compared = json.loads((out / "compare.json").read_text())["runs"]
+    costs = {title: run["cost"] for title, run in zip(first, compared, strict=False)}
+    to.write_text(json.dumps(costs, indent=1) + "\n")
+    shutil.copyfile(out / "compare.png", to.with_name(to.name.replace("_costs.json", ".png")))
 
 
 def shrunk(pair: Pair, by: int) -> Pair:

@@ -46,8 +46,9 @@ def write_measured(path: Path, found: Found) -> None:
     path.write_text(json.dumps(rows, indent=1) + "\n")
 
 
-def table(name: str, pair: Pair, steps: int, found: Found) -> str:
-    """IoU per class and mIoU in percent, mean ± deviation over seeds; then the curves."""
+def table(name: str, pair: Pair, steps: int, found: Found, costs: Path) -> str:
+    """IoU per class and mIoU in percent, mean ± deviation over seeds, and `costs`; the curves."""
+    cost_of = json.loads(costs.read_text()) if costs.is_file() else {}
     first = next(iter(next(iter(found.values())).values()))
     classes = list(first.iou)
     lines = [
@@ -57,16 +58,19 @@ def table(name: str, pair: Pair, steps: int, found: Found) -> str:
         f"`{pair.options}`, {steps} steps of 4 images a city, stages counted.",
         f"IoU in percent of the last checkpoint, labels at full size, on {first.images} images.",
         "Gap: share of the way from source_only to the oracle of the same seeds. Minutes: of a",
-        f"thread that trains, beside other work. Made by `python bench/adaptation.py {name}`.",
+        "thread that trains, beside other work. GFLOPs and ms: of a frame through what is deployed",
+        f"in torch, all rows in turns. Made by `python bench/adaptation.py {name} --costs`.",
         "",
-        "| | seeds | mIoU | gap | minutes | " + " | ".join(classes) + " |",
-        "|---" * (len(classes) + 5) + "|",
+        "| | seeds | mIoU | gap | minutes | GFLOPs | ms | " + " | ".join(classes) + " |",
+        "|---" * (len(classes) + 7) + "|",
     ]
     for title, runs in found.items():
         results = list(runs.values())
         mious = [r.miou for r in results]
         minutes = statistics.mean(r.seconds for r in results) / 60
         cells = [", ".join(map(str, runs)), spread(mious), gap(title, found), f"{minutes:.0f}"]
+        cost = cost_of.get(title)
+        cells += [f"{cost['gflops']:.2f}", f"{cost['milliseconds']:.0f}"] if cost else ["", ""]
         cells += [spread([r.iou[c] for r in results]) for c in classes]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     lines += ["", "mIoU along the way, mean over seeds, after shares of a row's own steps:", ""]
