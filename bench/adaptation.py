@@ -9,8 +9,8 @@ those that look at the target); the stages of ldr count. Every cell is a run of 
 whose networks of every eighth of the steps are kept and scored: the headline is the last one's
 score, on frames that no run has trained on. Finished runs are kept in --out and not repeated, and
 what was measured in bench/results/PAIR.json, to which later calls add rows, on any machine.
-Writes bench/results/PAIR.md. With --costs also what each network costs a frame, measured in turns,
-and PAIR.png, the same frames as every row's first run sees them (`roadshift compare`).
+Writes bench/results/PAIR.md. With --costs also what each network costs a frame, measured in turns;
+the same frames as every row's first run sees them are then in OUT/PAIR/compare.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -84,7 +83,7 @@ def finished(runs: Path, before: Found) -> Found:
 
 
 def measure_costs(pair: Pair, runs: Path, to: Path, data: str) -> None:
-    """Every row's first finished run beside the others: costs into `to`, frames beside it."""
+    """Every row's first finished run beside the others: costs into `to`, frames into `runs`."""
     rows = {title: sorted(runs.glob(f"*/{file_name(title)}/scored/last.json")) for title in ROWS}
     first = {title: scores[0].parents[1] for title, scores in rows.items() if scores}
     out = runs / "compare"
@@ -93,7 +92,6 @@ def measure_costs(pair: Pair, runs: Path, to: Path, data: str) -> None:
     compared = json.loads((out / "compare.json").read_text())["runs"]
     costs = {title: run["cost"] for title, run in zip(first, compared, strict=False)}
     to.write_text(json.dumps(costs, indent=1) + "\n")
-    shutil.copyfile(out / "compare.png", to.with_name(to.name.replace("_costs.json", ".png")))
 
 
 def shrunk(pair: Pair, by: int) -> Pair:
