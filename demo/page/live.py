@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from contextlib import suppress
+from typing import NamedTuple
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -21,6 +23,14 @@ from serve.media.codec import decode, encode_png
 TRY_AGAIN_LATER = 1013
 """The code of RFC 6455's registry for a server that is too busy to take another client."""
 FULL = "Others use the live camera just now: try again in a minute."
+LONG = "you have used it for some minutes and another visitor waits for a place"
+PATIENCE = 180.0
+"""Seconds that a visitor may watch while others wait for a place."""
+
+
+class _Visit(NamedTuple):
+    began: float
+    sent_away: asyncio.Future[str]
 
 
 class LiveView:
@@ -32,26 +42,36 @@ class LiveView:
 
     def __init__(self, engine: Segmenting, queue: Queue, limits: Limits = LIMITS) -> None:
         self._engine, self._queue, self._limits = engine, queue, limits
-        self._watching = 0
+        self._watching: list[_Visit] = []
+        """Who came first stands first."""
 
     async def watch(self, socket: WebSocket) -> None:
         """Answers one visitor's pictures, the newest first; see `answer_frames`.
 
         Each answer is the picture's height and width and the milliseconds that it took, and a PNG
         of class ids at its size. Who finds no place is told by the code and reason of the close: a
-        browser shows a page nothing else of a WebSocket that was refused.
+        browser shows a page nothing else of a WebSocket that was refused. Whoever has watched for
+        more than PATIENCE seconds then makes room for the next one who asks.
         """
-        if self._watching >= self._limits.streams:
+        if len(self._watching) >= self._limits.streams:
+            self._make_room()
             with suppress(WebSocketDisconnect):
                 await socket.accept()
                 await socket.close(TRY_AGAIN_LATER, FULL)
             return
-        self._watching += 1
+        visit = _Visit(time.monotonic(), asyncio.get_running_loop().create_future())
+        self._watching.append(visit)
         try:
             seconds = self._limits.stream_idle_seconds
-            await answer_frames(socket, seconds, self._answer, lambda _: None)
+            await answer_frames(socket, seconds, self._answer, lambda _: None, visit.sent_away)
         finally:
-            self._watching -= 1
+            self._watching.remove(visit)
+
+    def _make_room(self) -> None:
+        """Sends the one away who has watched longest, if that is long."""
+        first = self._watching[0]
+        if time.monotonic() - first.began > PATIENCE and not first.sent_away.done():
+            first.sent_away.set_result(LONG)
 
     async def _answer(self, frame: StreamedFrame) -> FrameAnswer:
         async with self._queue.place():

@@ -115,7 +115,7 @@ export class Live {
   }
 
   ended(code, reason) {
-    if (code === FULL) this.stop(reason, "error");
+    if (code === FULL && !this.answers.length) this.stop(reason, "error");
     else this.stop(reason ? `The camera is off: ${reason}.` : "The camera is off: the demo does not answer. Is it still running?", "error");
   }
 

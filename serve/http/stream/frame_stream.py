@@ -18,7 +18,7 @@ from serve.http.stream.stream_connection import RESTARTS
 from serve.limits import Refusal
 
 log = logging.getLogger(__name__)
-_WRONG_DATA, _POLICY = 1003, 1008
+_WRONG_DATA, _POLICY, _TRY_AGAIN_LATER = 1003, 1008, 1013
 _LAST_WORD_SECONDS = 1.0
 
 
@@ -44,9 +44,10 @@ async def answer_frames(
     idle_seconds: float,
     answer: Callable[[StreamedFrame], Awaitable[FrameAnswer]],
     count: Callable[[str], None],
+    sent_away: asyncio.Future[str] | None = None,
 ) -> None:
     """Accepts the client, and answers its frames until it leaves, sends none for too long, or the
-    server stops.
+    server stops; or until `sent_away` has a sentence that says why (code 1013).
 
     Each answer is a text message of JSON, the frame's number and how many were dropped among its
     values, and a binary one. Where `answer` raises Refusal or fails the first says why, as `error`
@@ -55,7 +56,7 @@ async def answer_frames(
     """
     try:
         await socket.accept()
-        await _FrameStream(socket, idle_seconds, answer, count).run()
+        await _FrameStream(socket, idle_seconds, answer, count).run(sent_away)
     except WebSocketDisconnect:
         pass
     except asyncio.CancelledError:  # the time to finish is over
@@ -78,10 +79,12 @@ class _FrameStream:
         self._slot = NewestFrame(lambda: count("dropped"))
         self._ending: _Ending | None = None
 
-    async def run(self) -> None:
+    async def run(self, sent_away: asyncio.Future[str] | None) -> None:
         """Reads and answers at the same time, till one of both ends."""
         async with anyio.create_task_group() as both:
             both.start_soon(self._read, both.cancel_scope)
+            if sent_away is not None:
+                both.start_soon(self._leave, sent_away)
             with suppress(WebSocketDisconnect):
                 await self._answer_all()
             both.cancel_scope.cancel()
@@ -107,6 +110,11 @@ class _FrameStream:
             else:
                 work.cancel()
                 return
+        self._slot.end()
+
+    async def _leave(self, sent_away: asyncio.Future[str]) -> None:
+        """Ends the stream after the frame under way."""
+        self._ending = _Ending(_TRY_AGAIN_LATER, await sent_away)
         self._slot.end()
 
     async def _answer_all(self) -> None:

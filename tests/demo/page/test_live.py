@@ -85,6 +85,24 @@ def test_who_finds_all_places_taken_is_told_by_the_close(engine, street) -> None
         assert "error" not in third.receive_json()
 
 
+def test_who_watches_long_makes_room_for_the_next(engine, street, monkeypatch) -> None:
+    client = client_of(engine, streams=1)
+    with client.websocket_connect(LIVE) as first:
+        first.send_bytes(encode_png(street(8, 8)))
+        assert "error" not in first.receive_json()
+        first.receive_bytes()
+        with client.websocket_connect(LIVE) as second:  # it has just begun: nobody is sent away
+            assert closed(second) == (live.TRY_AGAIN_LATER, live.FULL)
+        monkeypatch.setattr(live, "PATIENCE", -1.0)
+        with client.websocket_connect(LIVE) as third:
+            assert closed(third) == (live.TRY_AGAIN_LATER, live.FULL)
+        assert closed(first) == (live.TRY_AGAIN_LATER, live.LONG)
+        assert len(live.LONG.encode()) <= 123
+    with client.websocket_connect(LIVE) as again:
+        again.send_bytes(encode_png(street(8, 8)))
+        assert "error" not in again.receive_json()
+
+
 def test_who_sends_nothing_is_sent_home(engine) -> None:
     with client_of(engine, stream_idle_seconds=0.1).websocket_connect(LIVE) as socket:
         assert closed(socket) == (1008, "no frame came in for 0.1 s")
