@@ -39,7 +39,6 @@ def play(page: Any, clip: Path) -> None:
     """Sends the clip and waits for it."""
     page.set_input_files("#clip", clip)
     page.wait_for_selector("rs-video .rs-player:not([hidden])", timeout=120_000)
-    page.wait_for_timeout(1000)
 
 
 def go_live(page: Any) -> None:
@@ -96,6 +95,7 @@ def shoot(bundles: Sequence[Path], tabs: Sequence[str], out: Path) -> None:
                         stroke(page)
                     if tab == "Video":
                         play(page, clip)
+                        page.wait_for_timeout(1000)
                     page.evaluate("scrollTo(0, 0)")
                     keep(page, out / f"{tab.lower()}.{width}.{theme}.png")
                     if tab == "Video":
