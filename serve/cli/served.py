@@ -135,8 +135,8 @@ class Worker:
                 bound,
                 beside=told_to_siblings(face, self.folder, number, self.count),
             )
-            server.service.others_ready = line.all_ready
-            server.service.late = again
+            server.service.readiness.others_ready = line.all_ready
+            server.service.readiness.late = again
             line.watch(server.stop)
             server.run()
         except Exception as error:

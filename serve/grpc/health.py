@@ -23,7 +23,7 @@ def add_health(service: Service, server: Any) -> None:
     tasks: set[asyncio.Task[None]] = set()
 
     async def tell() -> None:
-        status = statuses.SERVING if service.unready is None else statuses.NOT_SERVING
+        status = statuses.SERVING if service.readiness.unready is None else statuses.NOT_SERVING
         for name in _NAMES:
             await servicer.set(name, status)
 
@@ -32,5 +32,5 @@ def add_health(service: Service, server: Any) -> None:
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    service.on_readiness.append(changed)
+    service.readiness.on_change.append(changed)
     changed()

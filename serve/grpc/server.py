@@ -75,6 +75,6 @@ def grpc_on(
         try:
             yield
         finally:
-            await server.stop(service.grace_left)
+            await server.stop(service.readiness.grace_left)
 
     return face

@@ -49,12 +49,12 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
         return messages.ServerLiveResponse(live=True)
 
     async def ServerReady(self, request: Message, context: Context) -> Message:
-        return messages.ServerReadyResponse(ready=self._service.unready is None)
+        return messages.ServerReadyResponse(ready=self._service.readiness.unready is None)
 
     async def ModelReady(self, request: Message, context: Context) -> Message:
         async def ready() -> Message:
             self._model(request.name, request.version)
-            return messages.ModelReadyResponse(ready=self._service.unready is None)
+            return messages.ModelReadyResponse(ready=self._service.readiness.unready is None)
 
         return await _answered(context, ready)
 
@@ -87,14 +87,14 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
 
     async def RepositoryIndex(self, request: Message, context: Context) -> Message:
         service = self._service
-        found = metadata.index(service.catalogue, service.unready, ready=request.ready)
+        found = metadata.index(service.catalogue, service.readiness.unready, ready=request.ready)
         facts = {"models": found}
         return ParseDict(facts, messages.RepositoryIndexResponse())
 
     async def RepositoryModelLoad(self, request: Message, context: Context) -> Message:
         async def loaded() -> Message:
             check_parameters(request.parameters, ())
-            self._service.require_ready()
+            self._service.readiness.require()
             await self._service.repository.load(request.model_name)
             return messages.RepositoryModelLoadResponse()
 
@@ -103,7 +103,7 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
     async def RepositoryModelUnload(self, request: Message, context: Context) -> Message:
         async def unloaded() -> Message:
             check_parameters(request.parameters, UNLOADS_WITH)
-            self._service.require_ready()
+            self._service.readiness.require()
             await self._service.repository.unload(request.model_name)
             return messages.RepositoryModelUnloadResponse()
 

@@ -60,13 +60,13 @@ def build_app(
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
         asyncio.get_running_loop().set_exception_handler(Complaints())
         checking = asyncio.create_task(_check(service, on_failure))
-        if service.late:
+        if service.readiness.late:
             await asyncio.wait([checking])
         try:
             async with beside(service):
                 yield
         except Exception as error:
-            service.unready = "the server could not start"
+            service.readiness.unready = "the server could not start"
             on_failure(error)
             yield
         await checking  # a thread cannot be stopped, and a task must not be forgotten
@@ -88,12 +88,14 @@ async def _check(service: Service, on_failure: Callable[[Exception], None]) -> N
     try:
         found = await anyio.to_thread.run_sync(service.check_golden)
     except Exception as error:  # whatever it is, a server that is not ready must say why
-        service.unready = "the check of the golden frames failed; the server's log says why"
+        service.readiness.unready = (
+            "the check of the golden frames failed; the server's log says why"
+        )
         log.error("the golden frames: %s", error)
         on_failure(error)
     else:
-        await service.others_ready()
-        service.unready = None
+        await service.readiness.others_ready()
+        service.readiness.unready = None
         log.info("ready: %s", found)
 
 
@@ -142,13 +144,13 @@ async def _live(_: Service, __: Request) -> Response:
 
 
 async def _ready(service: Service, _: Request) -> Response:
-    service.require_ready()
+    service.readiness.require()
     return JSONResponse({"ready": True})
 
 
 async def _model_ready(service: Service, request: Request) -> Response:
     model = addressed_model(service, request)
-    service.require_ready()
+    service.readiness.require()
     return JSONResponse({"name": model.spec.name, "ready": True})
 
 

@@ -101,7 +101,7 @@ class _Uvicorn(uvicorn.Server):
         self._service = service
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._service.stop()
+        self._service.readiness.stop()
         await super().shutdown(sockets)
         with anyio.move_on_after(_LAST_WORD_SECONDS):
             while self.server_state.tasks:  # what was cut off tells its client so

@@ -20,6 +20,7 @@ from serve.models.catalogue import Catalogue, Model
 from serve.models.drift import Drift
 from serve.models.metrics import Metrics, RequestStage
 from serve.models.model_spec import model_spec
+from serve.models.readiness import Readiness
 from serve.models.repository import Opener, Repository, golden_words
 from serve.models.self_check.monitor import SelfCheckMonitor
 from serve.models.tallies import reason_of
@@ -55,13 +56,7 @@ class Service:
         self.repository = Repository(self.catalogue, openers or {})
         for name in dict.fromkeys(graph.bundle.name for graph in graphs):
             self.catalogue.put(name, [graph for graph in graphs if graph.bundle.name == name])
-        self._unready: str | None = "the golden frames have not been checked yet"
-        self._stopping: float | None = None
-        self.on_readiness: list[Callable[[], None]] = []
-        self.late = False
-        """Whether nothing is answered at all until it is ready: others do so meanwhile."""
-        self.others_ready: Callable[[], Awaitable[None]] = _alone
-        """What is waited for before it is ready, once its own models are."""
+        self.readiness = Readiness(limits.grace_seconds)
         self.tell_metrics: Callable[[], Awaitable[bytes]] = self._tell_metrics
         """What /metrics says: this process's figures, and those of others that share its port."""
         self.streams = 0
@@ -96,34 +91,6 @@ class Service:
         drift = Drift(graph.bundle, self.metrics.drift) if looked_at else None
         return Model(graph, spec, metrics, line, drift)
 
-    @property
-    def unready(self) -> str | None:
-        """Why the server is not ready, or None; whom it concerns (`on_readiness`) is called when it
-        changes."""
-        return self._unready
-
-    @unready.setter
-    def unready(self, why: str | None) -> None:
-        self._unready = why
-        for told in self.on_readiness:
-            told()
-
-    def stop(self) -> None:
-        """From now on all are refused, and who is under way has `limits.grace_seconds` left."""
-        self._stopping = time.monotonic()
-        self.unready = "the server stops"
-
-    @property
-    def grace_left(self) -> float:
-        """Seconds that requests under way still have; all of them before `stop`."""
-        passed = 0.0 if self._stopping is None else time.monotonic() - self._stopping
-        return max(0.0, self._asked.grace_seconds - passed)
-
-    def require_ready(self) -> None:
-        """Raises Refusal 503."""
-        if self.unready is not None:
-            raise Refusal(503, f"not ready: {self.unready}")
-
     def model_of(self, name: str, version: str | None = None) -> Model:
         """The model of that name; Refusal as Catalogue.model_of."""
         return self.catalogue.model_of(name, version)
@@ -138,7 +105,7 @@ class Service:
         tallies, failures = model.metrics.tallies, model.metrics.counts.failures
         model.under_way += 1
         try:
-            self.require_ready()
+            self.readiness.require()
             model.line.require_room()
             yield
         except BaseException as error:
@@ -219,7 +186,3 @@ class Service:
         """Ends the threads that wait for work."""
         for workers in (self._decoders, self._encoders, self._device.thread):
             workers.close()
-
-
-async def _alone() -> None:
-    """There is no other process to wait for."""

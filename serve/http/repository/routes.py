@@ -19,7 +19,7 @@ from serve.protocol.json_checks import an_object, flag, load_json
 async def index(service: Service, request: Request) -> Response:
     """All models and whether they are ready; with `{"ready": true}` those that are."""
     ready = flag(await _document(service, request), "ready", False)
-    return JSONResponse(metadata.index(service.catalogue, service.unready, ready=ready))
+    return JSONResponse(metadata.index(service.catalogue, service.readiness.unready, ready=ready))
 
 
 async def load(service: Service, request: Request) -> Response:
@@ -40,7 +40,7 @@ async def _check(service: Service, request: Request, known: Sequence[str]) -> No
     document = await _document(service, request)
     given = an_object(document.get("parameters", {}), "parameters")
     metadata.check_parameters(given, known)
-    service.require_ready()
+    service.readiness.require()
 
 
 async def _document(service: Service, request: Request) -> dict[str, Any]:

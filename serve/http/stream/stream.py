@@ -22,7 +22,7 @@ async def stream(service: Service, socket: WebSocket) -> None:
     query = asked_query(socket.query_params)
     if query.monitor:
         service.monitor.require(model)
-    service.require_ready()
+    service.readiness.require()
     if service.streams >= service.limits.streams:
         raise Refusal(503, f"{service.streams} streams are open: try again later")
 

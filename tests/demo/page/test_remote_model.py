@@ -51,7 +51,7 @@ def served(*bundles, guard: Guard = OPEN, limits: Limits | None = None):
         try:
             url = f"http://127.0.0.1:{bound.getsockname()[1]}"
             for _ in range(1000):
-                if server.uvicorn.started and server.service.unready is None:
+                if server.uvicorn.started and server.service.readiness.unready is None:
                     break
                 time.sleep(0.01)
             yield url

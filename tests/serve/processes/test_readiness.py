@@ -37,7 +37,7 @@ def run(tiny, kit):
 def test_it_waits_for_the_others(tiny, kit):
     others = threading.Event()
     with run(tiny, kit) as (server, engine, thread, asked):
-        server.service.others_ready = lambda: asyncio.to_thread(others.wait, 10)
+        server.service.readiness.others_ready = lambda: asyncio.to_thread(others.wait, 10)
         thread.start()
         engine.gate.set()
         kit.wait_until(lambda: engine.runs > 0)
@@ -48,7 +48,7 @@ def test_it_waits_for_the_others(tiny, kit):
 
 def test_one_that_replaces_another_listens_once_it_is_ready(tiny, kit):
     with run(tiny, kit) as (server, engine, thread, asked):
-        server.service.late = True
+        server.service.readiness.late = True
         thread.start()
         assert engine.entered.wait(10)
         with pytest.raises(httpx.ReadTimeout):  # another process would take the connection

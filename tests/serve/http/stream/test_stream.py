@@ -267,7 +267,7 @@ def test_a_stream_is_a_line_in_the_log(client, caplog, kit):
 def test_stopping_answers_the_frame_under_way(tiny, kit):
     with held(tiny, kit) as (client, plug):
         client.server.uvicorn.should_exit = True
-        kit.wait_until(lambda: client.server.service.unready == "the server stops")
+        kit.wait_until(lambda: client.server.service.readiness.unready == "the server stops")
         client.engine.gate.set()
         assert answer(plug)[0]["frame"] == 1
         assert ending(plug)[0] == 1012
