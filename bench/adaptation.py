@@ -84,13 +84,16 @@ def finished(runs: Path, before: Found) -> Found:
 
 def measure_costs(pair: Pair, runs: Path, to: Path, data: str) -> None:
     """Every row's first finished run beside the others: costs into `to`, frames into `runs`."""
-    rows = {title: sorted(runs.glob(f"*/{file_name(title)}/scored/last.json")) for title in ROWS}
-    first = {title: scores[0].parents[1] for title, scores in rows.items() if scores}
+    rows = {title: file_name(row.of or title) for title, row in ROWS.items()}
+    found = {name: sorted(runs.glob(f"*/{name}/scored/last.json")) for name in rows.values()}
+    first = [scores[0].parents[1] for scores in found.values() if scores]
     out = runs / "compare"
     target = pair.target.val.format(data=data, bench=str(HERE))
-    roadshift("compare", *map(str, first.values()), "--data", target, "--out", str(out))
+    roadshift("compare", *map(str, first), "--data", target, "--out", str(out))
     compared = json.loads((out / "compare.json").read_text())["runs"]
-    costs = {title: run["cost"] for title, run in zip(first, compared, strict=False)}
+    cost_of = {run["name"]: run["cost"] for run in compared}
+    named = {title: f"{name} {ROWS[title].part}".strip() for title, name in rows.items()}
+    costs = {title: cost_of[name] for title, name in named.items() if name in cost_of}
     to.write_text(json.dumps(costs, indent=1) + "\n")
 
 
