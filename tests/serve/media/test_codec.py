@@ -65,6 +65,12 @@ def test_red_comes_first_whichever_opencv_it_is(flag, form, monkeypatch):
     assert np.abs(decode(file.getvalue()).astype(int) - (250, 120, 10)).max() < 5
 
 
+def test_cmyk_becomes_rgb():
+    file, image = io.BytesIO(), Image.new("RGB", (32, 32), (250, 120, 10))
+    image.convert("CMYK").save(file, "JPEG")
+    assert np.abs(decode(file.getvalue()).astype(int) - (250, 120, 10)).max() < 8
+
+
 def test_exif_orientation_is_applied():
     file = io.BytesIO()
     exif = Image.Exif()
