@@ -73,7 +73,7 @@ class Row(NamedTuple):
 LDR = (
     f"--width 16 --blocks 3 --translate-crop 96x128 --translate-lr 1e-3 --w-identity 1 --w-cycle 5 "
     f"--beta 0.05 --pretrain-lr 1e-3 --perceptual mobilenet_v2 --perceptual-weights {WEIGHTS} "
-    "--translate-steps {quarter} --pretrain-steps {eighth} --tau 0.1"
+    "--translate-steps {quarter} --pretrain-steps {eighth} --tau 0.1 --target-norm source"
 )
 SYMMETRIC = (
     "--width 16 --width-d 16 --blocks 3 --translate-crop 96x128 --translate-batch 4 "
@@ -104,7 +104,7 @@ ROWS = {
         labels_from="self_training",
     ),
     "output_adversary": Row("output_adversary", "--width-d 16"),
-    "output_adversary source norm": Row("output_adversary", "--width-d 16 --target-norm source"),
+    "output_adversary joint norm": Row("output_adversary", "--width-d 16 --target-norm joint"),
     "output_adversary + style": Row("output_adversary", f"{STYLE} --width-d 16"),
     "ldr T->S + rec": Row("ldr", LDR, share=0.3125),
     "ldr S->T": Row("ldr", f"{LDR} --direction source_to_target --no-reconstruct", share=0.375),
