@@ -162,6 +162,9 @@ def _train(train: Train, run: Run, config: Any, rows: Rows, recipes: Path) -> bo
 def _done(run: Run, first: bool) -> None:
     if not first:
         return
+    if not (run.out / "last.safetensors").is_file():
+        print(f"this stage is done: {run.out}; the same command without --stage goes on")
+        return
     print(f"trained: {run.out}")
     print(f"next: roadshift evaluate {run.out} --data SPEC")
     print(f"      roadshift export {run.out} --out BUNDLE")

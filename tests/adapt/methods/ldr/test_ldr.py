@@ -91,10 +91,17 @@ def test_what_is_there_is_not_made_again(trained: Path, tiny_source: str, tiny_t
 
 
 def test_one_stage_at_a_time_gives_the_same_result(
-    trained: Path, tiny_source: str, tiny_target: str, tmp_path: Path
+    trained: Path,
+    tiny_source: str,
+    tiny_target: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     for stage in STAGES:
         assert ldr(tiny_source, tiny_target, tmp_path / "run", "--stage", stage) == 0
+        said = capsys.readouterr().out
+        assert ("this stage is done" in said) == (stage in STAGES[:2])  # the next one segments
+        assert ("trained: " in said) == (stage not in STAGES[:2])
     one, other = (load_file(p / "last.safetensors") for p in (trained, tmp_path / "run"))
     assert one.keys() == other.keys()
     assert all(torch.allclose(v, other[k], atol=1e-4) for k, v in one.items())
