@@ -24,6 +24,7 @@ from roadshift import Failure, UserError
 from serve.http.infer import JSON_LENGTH
 from serve.limits import Refusal
 from serve.models.api_keys import key_to_send
+from serve.protocol.inference_protocol import DIGEST
 from serve.runtime.engine import Answer, Engine, not_as_exported
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class RemoteModel:
 
     def __init__(self, bundle: Bundle, client: httpx.Client, name: str) -> None:
         self.bundle, self._client = bundle, client
+        self._digest: str | None = None
         self._path = f"/v2/models/{quote(name, safe='')}"
         found = self._configuration()
         self.precision = found["parameters"]["precision"]["string_value"]
@@ -83,26 +85,29 @@ class RemoteModel:
         """The class of every pixel of images uint8 [n,h,w,3], and where asked how sure it is.
 
         Raises Refusal with a sentence for visitors: the server is busy (503), gone (503), refuses
-        the picture (its own status and words), or answers something else (502; the log says what).
+        the picture (its own status and words), or answers something else (502; the log says what),
+        as when it was started again with another bundle.
         """
         names = ["labels", "confidence"] if confidence else ["labels"]
-        head = json.dumps({"inputs": [_described(images)], "outputs": [*map(_wanted, names)]})
+        asked = json.dumps({"inputs": [_described(images)], "outputs": [*map(_wanted, names)]})
         try:
             answer = self._client.post(
                 f"{self._path}/infer",
-                content=head.encode() + images.tobytes(),
-                headers={JSON_LENGTH: str(len(head))},
+                content=asked.encode() + images.tobytes(),
+                headers={JSON_LENGTH: str(len(asked))},
             )
         except httpx.RequestError as error:
             log.warning("%s: %r", self._client.base_url, error)
             raise Refusal(503, GONE) from error
         self._check(answer)
         try:
-            found = _tensors(answer, images.shape[:3])
-            return Answer(found["labels"], found["confidence"] if confidence else None)
+            head = _head(answer)
+            found = _tensors(answer, head, images.shape[:3])
         except (ValueError, KeyError, TypeError) as error:
             log.error("%s answered what the protocol does not know: %r", self._path, error)
             raise Refusal(502, WRONG) from error
+        self._check_bundle(head["parameters"].get(DIGEST))
+        return Answer(found["labels"], found["confidence"] if confidence else None)
 
     def check_golden(self) -> float:
         """The share (0..1) of equal pixels in the worst of the bundle's golden frames, as the
@@ -140,6 +145,17 @@ class RemoteModel:
             ) from error
         return found
 
+    def _check_bundle(self, digest: str | None) -> None:
+        """What was found to fit is what goes on answering."""
+        if self._digest not in (None, digest):
+            log.error(
+                "%s answers with another bundle at %s since this demo began: start the demo again",
+                self._client.base_url,
+                self._path,
+            )
+            raise Refusal(502, WRONG)
+        self._digest = digest
+
     def _check(self, answer: httpx.Response) -> None:
         if answer.is_success:
             return
@@ -162,11 +178,17 @@ def _wanted(name: str) -> dict[str, Any]:
     return {"name": name, "parameters": {"binary_data": True}}
 
 
-def _tensors(answer: httpx.Response, shape: Sequence[int]) -> dict[str, NDArray[np.uint8]]:
+def _head(answer: httpx.Response) -> dict[str, Any]:
+    """The JSON before the answer's tensors."""
+    return {"parameters": {}, **json.loads(answer.content[: int(answer.headers[JSON_LENGTH])])}
+
+
+def _tensors(
+    answer: httpx.Response, head: dict[str, Any], shape: Sequence[int]
+) -> dict[str, NDArray[np.uint8]]:
     """The answer's tensors, each uint8 of that shape; ValueError or KeyError for another."""
-    length = int(answer.headers[JSON_LENGTH])
-    tail = np.frombuffer(answer.content[length:], np.uint8)
-    names = [one["name"] for one in json.loads(answer.content[:length])["outputs"]]
+    tail = np.frombuffer(answer.content[int(answer.headers[JSON_LENGTH]) :], np.uint8)
+    names = [one["name"] for one in head["outputs"]]
     return dict(zip(names, tail.reshape(len(names), *shape), strict=True))
 
 

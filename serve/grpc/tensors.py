@@ -11,7 +11,7 @@ from tritonclient.grpc import service_pb2
 
 from serve.limits import Limits
 from serve.models.model_spec import ModelSpec
-from serve.protocol.inference_protocol import InferRequest, read_request
+from serve.protocol.inference_protocol import DIGEST, InferRequest, read_request
 from serve.protocol.inference_tensors import DTYPES
 from serve.protocol.json_checks import refuse
 
@@ -69,6 +69,7 @@ def write_message(
     response = messages.ModelInferResponse(
         model_name=model.name, model_version=model.version, id=request.id or ""
     )
+    response.parameters[DIGEST].string_param = model.digest
     datatypes = {spec.name: spec.datatype for spec in model.outputs}
     for name, _ in request.outputs:
         datatype = datatypes[name]

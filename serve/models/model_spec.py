@@ -14,8 +14,10 @@ class ModelSpec(NamedTuple):
     version: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    digest: str = ""
+    """of the bundle that it is from: every answer tells which one it came of"""
 
 
 def model_spec(graph: Graph, version: str) -> ModelSpec:
     """A graph as the protocol's model, of that version."""
-    return ModelSpec(graph.name, version, graph.inputs, graph.outputs)
+    return ModelSpec(graph.name, version, graph.inputs, graph.outputs, graph.bundle.digest)

@@ -26,6 +26,9 @@ from serve.protocol.json_checks import (
     whole,
 )
 
+DIGEST = "bundle_digest"
+"""An answer's parameter: the digest of the bundle that it came of."""
+
 
 class RequestedOutput(NamedTuple):
     """An output that a request asks for, and whether as raw bytes."""
@@ -115,7 +118,11 @@ def encode_response(
         else:
             output["data"] = array.ravel().tolist()
         outputs.append(output)
-    document: dict[str, Any] = {"model_name": model.name, "model_version": model.version}
+    document: dict[str, Any] = {
+        "model_name": model.name,
+        "model_version": model.version,
+        "parameters": {DIGEST: model.digest},
+    }
     if request.id is not None:
         document["id"] = request.id
     head = json.dumps({**document, "outputs": outputs}, allow_nan=False).encode()

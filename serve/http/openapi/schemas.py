@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from serve.protocol.inference_protocol import DIGEST
 from serve.protocol.inference_tensors import DTYPES
 
 Schema = dict[str, Any]
@@ -113,6 +114,7 @@ SCHEMAS: dict[str, Schema] = {
         {"id": TEXT},
         model_name=TEXT,
         model_version=TEXT,
+        parameters=record(**{DIGEST: TEXT}),
         outputs=listed(_tensor(NUMBERS)),
     ),
     "Segmented": record(

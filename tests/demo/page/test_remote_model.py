@@ -114,6 +114,24 @@ def test_golden_frames_are_asked_of_the_server(bundle, client) -> None:
         RemoteModel(bundle, client, "other-city").check_golden()
 
 
+def test_a_server_that_was_started_again_with_another_bundle(bundle, other_bundle, street) -> None:
+    image = street(8, 8)[None]
+    with (
+        served(bundle) as first,
+        served(other_bundle) as second,
+        connect(first) as client,
+        connect(second) as later,
+    ):
+        model = RemoteModel(bundle, client, "tiny-city")
+        model.check_golden()
+        model._client, model._path = later, "/v2/models/other-city"
+        with pytest.raises(Refusal) as refused:
+            model.segment(image)
+        assert (refused.value.status, str(refused.value)) == (502, remote_model.WRONG)
+        model._client, model._path = client, "/v2/models/tiny-city"
+        model.segment(image)
+
+
 def test_a_model_that_does_not_fit_is_refused(bundle, client) -> None:
     other = replace(bundle, classes=("road", *bundle.classes[1:]))
     with pytest.raises(UserError, match=r"does not name the classes.*building, road"):

@@ -13,6 +13,7 @@ MODEL = ModelSpec(
     "1",
     (TensorSpec("image", "UINT8", (-1, -1, -1, 3)),),
     (TensorSpec("labels", "UINT8", (-1, -1, -1)), TensorSpec("logits", "FP32", (-1, 4, -1, -1))),
+    "the digest",
 )
 IMAGE = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)
 
@@ -201,6 +202,7 @@ def test_response_with_binary_tensors():
     document = json.loads(body[:length])
     assert body[length:] == TENSORS["logits"].tobytes() + b"\x01\x02"
     assert document == {
+        "parameters": {"bundle_digest": "the digest"},
         "model_name": "tiny",
         "model_version": "1",
         "id": "a",
