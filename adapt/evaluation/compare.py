@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -12,15 +12,20 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from adapt import checkpoint
-from adapt.checkpoint import RunInfo
 from adapt.data.classes import Colour
 from adapt.data.datasets import LabelledImages, labelled, unlabelled
 from adapt.evaluation.comparison_grid import Column, NamedImage, grid
-from adapt.evaluation.cost import Cost, Function, costs_of
+from adapt.evaluation.cost import Cost, costs_of
 from adapt.evaluation.evaluate import Views, evaluate
 from adapt.evaluation.label_free import BEST, label_free
-from roadshift import UserError
+from adapt.evaluation.opened_runs import (
+    OpenedRun,
+    colours_of,
+    common_class_map,
+    of_classes_alone,
+    opened,
+    shared_classes,
+)
 
 PICTURED = 4
 SIGNALLED = 32
@@ -73,15 +78,6 @@ class Request(NamedTuple):
     """images without labels: each run is also asked for its label-free signal there"""
 
 
-class ComparedRun(NamedTuple):
-    """A run that is looked at; its segmentor is on the device asked for."""
-
-    path: Path
-    name: str
-    info: RunInfo
-    function: Function
-
-
 def compare(
     asked: Request, say: Callable[[str], None] = lambda _: None
 ) -> tuple[Comparison, UInt8[np.ndarray, "h w 3"]]:
@@ -92,8 +88,8 @@ def compare(
     folder is no run, when not all have one class map and a class in common, or the labels have none
     of those classes.
     """
-    candidates = opened(asked)
-    shared, colours = shared_classes(candidates), _colours(candidates)
+    candidates = opened(asked.runs, asked.device, asked.size)
+    shared, colours = shared_classes(candidates), colours_of(candidates)
     truth = of_classes_alone(labelled(asked.data).mapped(common_class_map(candidates)), shared)
     chosen = np.linspace(0, len(truth) - 1, min(PICTURED, len(truth))).astype(int).tolist()
     target = unlabelled(asked.target) if asked.target else None
@@ -130,29 +126,8 @@ def compare(
     return comparison, grid(frames, columns, colours)
 
 
-def opened(asked: Request) -> list[ComparedRun]:
-    """All runs, by their folders' names, or by their paths where two have the same name.
-
-    A run that deploys the mean of several segmentors is followed by each of them.
-    """
-    if not asked.runs:
-        raise UserError("no run was named; give one run folder or more")
-    found: list[ComparedRun] = []
-    for run, name in zip(asked.runs, checkpoint.names_of(asked.runs), strict=True):
-        saved = checkpoint.read(run)
-        saved.segmentor.to(asked.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        size = asked.size or saved.info.work_size
-        functions = {name: saved.segmentor}
-        functions |= {f"{name} {part}": one for part, one in checkpoint.alone(saved).items()}
-        found += [
-            ComparedRun(run, title, saved.info, Function(segmentor, size))
-            for title, segmentor in functions.items()
-        ]
-    return found
-
-
 def _scored(
-    one: ComparedRun, cost: Cost, truth: LabelledImages, chosen: Sequence[int]
+    one: OpenedRun, cost: Cost, truth: LabelledImages, chosen: Sequence[int]
 ) -> tuple[Compared, list[Labels]]:
     """One run's numbers, and its label maps of the chosen images."""
     segmentor, size = one.function
@@ -175,43 +150,6 @@ def _scored(
         cost=cost,
     )
     return compared, [seen[i] for i in chosen]
-
-
-def _colours(candidates: Sequence[ComparedRun]) -> dict[str, Colour]:
-    """All classes of all runs, each in the colour of the first run that has it."""
-    colours: dict[str, Colour] = {}
-    for one in candidates:
-        for name, colour in zip(one.info.classes, one.info.palette, strict=True):
-            colours.setdefault(name, colour)
-    return colours
-
-
-def shared_classes(candidates: Sequence[ComparedRun]) -> tuple[str, ...]:
-    """The classes that all runs have, in the order of the first."""
-    sets = [one.info.classes for one in candidates]
-    shared = tuple(c for c in sets[0] if all(c in classes for classes in sets))
-    if not shared:
-        each = "; ".join(f"{one.name}: {', '.join(one.info.classes)}" for one in candidates)
-        raise UserError(f"the runs have no class in common ({each}); compare runs that share some")
-    return shared
-
-
-def common_class_map(candidates: Sequence[ComparedRun]) -> Mapping[str, str]:
-    """The class map that all runs have; it may be empty."""
-    first = candidates[0]
-    for one in candidates:
-        if one.info.class_map != first.info.class_map:
-            raise UserError(
-                f"{first.name} and {one.name} were trained with different class maps (--map): "
-                "compare runs of one map"
-            )
-    return first.info.class_map
-
-
-def of_classes_alone(labels: LabelledImages, classes: tuple[str, ...]) -> LabelledImages:
-    """Labels of these classes alone, whatever classes they are asked for later."""
-    known = labels.with_classes(classes)
-    return replace(known, ids={k: name for k, name in known.ids.items() if name in classes})
 
 
 def _number(value: float) -> float | None:

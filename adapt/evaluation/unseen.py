@@ -10,14 +10,13 @@ from typing import NamedTuple
 from adapt.checkpoint import RunInfo
 from adapt.data.datasets import labelled
 from adapt.data.reading.parse import parse
-from adapt.evaluation.compare import (
-    Request,
+from adapt.evaluation.evaluate import Scores, Views, evaluate
+from adapt.evaluation.opened_runs import (
     common_class_map,
     of_classes_alone,
     opened,
     shared_classes,
 )
-from adapt.evaluation.evaluate import Scores, Views, evaluate
 from roadshift import UserError
 
 
@@ -37,7 +36,7 @@ def unseen(
     A pixel that is taken for another class, common or not, is wrong. Raises UserError when a run
     was trained on images of the same place, and as `compare` does.
     """
-    candidates = opened(Request(runs, spec, None, device))
+    candidates = opened(runs, device)
     for one in candidates:
         _must_be_unseen(one.name, one.info, spec)
     data = labelled(spec).mapped(common_class_map(candidates))
