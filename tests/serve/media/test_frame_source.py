@@ -90,11 +90,11 @@ def test_which_sources_are_cameras(tmp_path, monkeypatch):
 
 
 def test_a_camera_of_this_machine_ends_with_an_interrupt(tiny, stream, tmp_path, monkeypatch):
-    def paced(number):
+    def endless(number):
         assert number == 7
-        return Paced(cv2.VideoCapture(str(stream), cv2.CAP_FFMPEG))
+        return Endless(cv2.VideoCapture(str(stream), cv2.CAP_FFMPEG))
 
-    monkeypatch.setattr(frame_source.cv2, "VideoCapture", paced_once(paced))
+    monkeypatch.setattr(frame_source.cv2, "VideoCapture", for_cameras(endless))
     before = signal.getsignal(signal.SIGINT)
 
     def interrupt(done, _):
@@ -104,7 +104,7 @@ def test_a_camera_of_this_machine_ends_with_an_interrupt(tiny, stream, tmp_path,
     report = segment(Engine(tiny, threads=1), "7", tmp_path / "out.mp4", progress=interrupt)
     monkeypatch.undo()
     assert signal.getsignal(signal.SIGINT) is before
-    assert 3 <= len(frames_of(report.written[0])) < 20
+    assert len(frames_of(report.written[0])) >= 3
 
 
 def test_no_such_camera(tiny, tmp_path):
@@ -166,22 +166,26 @@ def test_an_error_while_the_next_one_is_made_arrives():
         next(taken)
 
 
-class Paced:
-    """A capture whose frames come 25 a second."""
+class Endless:
+    """A capture whose frames come 25 a second, the same ones again and again."""
 
     def __init__(self, capture):
         self.capture = capture
 
     def read(self):
         time.sleep(1 / FPS)
-        return self.capture.read()
+        there, frame = self.capture.read()
+        if not there:
+            self.capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
+            there, frame = self.capture.read()
+        return there, frame
 
     def __getattr__(self, name):
         return getattr(self.capture, name)
 
 
-def paced_once(make):
-    """`make` for the first call, the real class for those inside it."""
+def for_cameras(make):
+    """`make` for a camera's number, the real class for a file."""
     real = cv2.VideoCapture
 
     def capture(*arguments):
