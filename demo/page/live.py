@@ -15,13 +15,11 @@ from demo.page.segmentation import Segmenting, labels_of, learnt_size, working_s
 from demo.page.visitors import LIMITS, Queue
 from export.bundle import Bundle
 from roadshift import UserError
-from serve.http.stream.frame_stream import FrameAnswer, answer_frames
+from serve.http.stream.frame_stream import TRY_AGAIN_LATER, FrameAnswer, answer_frames
 from serve.http.stream.newest_frame import StreamedFrame
 from serve.limits import Limits, Refusal
 from serve.media.codec import decode, encode_png
 
-TRY_AGAIN_LATER = 1013
-"""The code of RFC 6455's registry for a server that is too busy to take another client."""
 FULL = "Others use the live camera just now: try again in a minute."
 LONG = "you have used it for some minutes and another visitor waits for a place"
 PATIENCE = 180.0

@@ -103,10 +103,11 @@ class RemoteModel:
         try:
             head = _head(answer)
             found = _tensors(answer, head, images.shape[:3])
-        except (ValueError, KeyError, TypeError) as error:
+            digest = head["parameters"].get(DIGEST)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             log.error("%s answered what the protocol does not know: %r", self._path, error)
             raise Refusal(502, WRONG) from error
-        self._check_bundle(head["parameters"].get(DIGEST))
+        self._check_bundle(digest)
         return Answer(found["labels"], found["confidence"] if confidence else None)
 
     def check_golden(self) -> float:

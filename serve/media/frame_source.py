@@ -62,9 +62,8 @@ def frames_from(source: str) -> Generator[Footage]:
         with opened(Path(source)) as capture, closing(ahead(frames_of(capture))) as frames:
             yield Footage(map(Taken, frames), *rate_and_count(capture))
         return
-    stopped = threading.Event()
+    capture, stopped = _camera(source), threading.Event()
     before = signal.signal(signal.SIGINT, lambda *_: stopped.set())
-    capture = _camera(source)
     taken = newest(frames_of(capture), stopped)
     try:
         if not capture.isOpened():

@@ -18,7 +18,9 @@ from serve.http.stream.stream_connection import RESTARTS
 from serve.limits import Refusal
 
 log = logging.getLogger(__name__)
-_WRONG_DATA, _POLICY, _TRY_AGAIN_LATER = 1003, 1008, 1013
+_WRONG_DATA, _POLICY = 1003, 1008
+TRY_AGAIN_LATER = 1013
+"""The code of RFC 6455's registry for a server that is too busy to take another client."""
 _LAST_WORD_SECONDS = 1.0
 
 
@@ -114,7 +116,7 @@ class _FrameStream:
 
     async def _leave(self, sent_away: asyncio.Future[str]) -> None:
         """Ends the stream after the frame under way."""
-        self._ending = _Ending(_TRY_AGAIN_LATER, await sent_away)
+        self._ending = _Ending(TRY_AGAIN_LATER, await sent_away)
         self._slot.end()
 
     async def _answer_all(self) -> None:
