@@ -86,6 +86,8 @@ def test_infer(remote, server, kit, batch):
     assert answer.get_response().id == "r7"
     assert [output.name for output in answer.get_response().outputs] == ["confidence", "labels"]
     assert np.array_equal(answer.as_numpy("labels"), kit.true_labels(images))
+    digest = answer.get_response().parameters["bundle_digest"].string_param
+    assert digest == server[0].engine.bundle.digest
     sure = server[0].engine.segment(images, confidence=True).confidence
     assert np.array_equal(answer.as_numpy("confidence"), sure)
 
