@@ -34,7 +34,7 @@ ORDER = {
     ],
     "serve": [
         "cli",
-        "processes",
+        "processes tracing",
         "http grpc library remote",
         "device_check protocol archive",
         "media models",

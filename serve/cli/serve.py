@@ -29,6 +29,7 @@ def serve(
     grpc_port: int | None = None,
     workers: int = 1,
     model_control: Literal["none", "explicit"] = "none",
+    otlp_endpoint: str | None = None,
     trust: Annotated[Trust, Flat] = Trust(),
     device: Annotated[DeviceOptions, Flat] = DeviceOptions(),
     access: Annotated[AccessOptions, Flat] = AccessOptions(),
@@ -54,6 +55,9 @@ def serve(
         cores.
     model_control
         explicit: clients may have the bundles loaded again from their folders, and unloaded.
+    otlp_endpoint
+        A collector's address for OpenTelemetry over HTTP (http://localhost:4318), which gets a
+        trace of each request with its stages; the extra `trace` has it.
     """
     from serve.http.envelope import log_to_stderr  # noqa: PLC0415
     from serve.http.listening_socket import listen  # noqa: PLC0415 - --help loads none of these
@@ -65,6 +69,7 @@ def serve(
         host=host,
         grpc_port=grpc_port,
         changes=model_control == "explicit",
+        otlp_endpoint=otlp_endpoint,
         trust=trust,
         device=device,
         access=access,

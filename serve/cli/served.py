@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from serve.http.app import Beside
     from serve.http.server import Server
     from serve.runtime.graph import Graph
+    from serve.tracing import Tracing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,7 @@ class Served:
     grpc_port: int | None
     changes: bool
     """Whether clients may load bundles again."""
+    otlp_endpoint: str | None
     trust: Trust
     device: DeviceOptions
     access: AccessOptions
@@ -57,14 +59,18 @@ class Served:
         from serve.http.guard import Guard  # noqa: PLC0415 - --help answers without loading these
         from serve.http.server import Server  # noqa: PLC0415
 
+        guard = Guard(self.access.allow_host, self.access.keys(self.host))
+        before, beside = guard.before, beside or self.face()
+        if tracing := self._tracing():
+            before, beside = tracing.around(before), tracing.beside(beside)
         again = (partial(self._opened, folder) for folder in self.bundles)
         openers = dict(zip((bundle.name for bundle in read), again, strict=True))
         return Server(
             graphs,
             bound,
             self.limits,
-            guard=Guard(self.access.allow_host, self.access.keys(self.host)),
-            beside=beside or self.face(),
+            before=before,
+            beside=beside,
             openers=openers if self.changes else None,
         )
 
@@ -72,6 +78,7 @@ class Served:
         """The transport beside HTTP, if there is one; `shared`: other processes have its port."""
         from serve.http.app import no_other_face  # noqa: PLC0415
 
+        tracing = self._tracing()
         if self.grpc_port is None:
             return no_other_face
         try:
@@ -83,7 +90,20 @@ class Served:
         if not 0 <= self.grpc_port <= 65535:
             raise UserError(f"--grpc-port is {self.grpc_port}: wanted 0 (any free one) to 65535")
         keys = self.access.keys(self.host)
-        return grpc_on(self.host, self.grpc_port, keys=keys, shared=shared)
+        inner = [tracing.interceptor()] if tracing else []
+        return grpc_on(self.host, self.grpc_port, keys=keys, shared=shared, inner=inner)
+
+    def _tracing(self) -> Tracing | None:
+        """What sends traces, where they are asked for."""
+        if self.otlp_endpoint is None:
+            return None
+        try:
+            from serve.tracing import tracing_to  # noqa: PLC0415 - an extra
+        except ImportError as error:
+            raise UserError(
+                f"--otlp-endpoint needs roadshift[trace]: pip install it ({error})"
+            ) from error
+        return tracing_to(self.otlp_endpoint)
 
     def part_of(self, workers: int) -> Served:
         """The same with a part of the cores, where the threads were not given."""

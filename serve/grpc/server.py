@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import grpc
@@ -30,11 +30,12 @@ def grpc_on(
     keys: ApiKeys | None = None,
     *,
     shared: bool = False,
+    inner: Sequence[grpc.aio.ServerInterceptor] = (),
 ) -> Callable[[Service], AbstractAsyncContextManager[None]]:
     """A gRPC server for a service, on `host`; `told` gets the port (0 takes a free one).
 
     With `keys` a call without one of them is UNAUTHENTICATED. `shared`: other processes may listen
-    there too, and each gets some of the connections.
+    there too, and each gets some of the connections. `inner` interceptors see calls that passed.
 
     Raises UserError, once it is entered, when it cannot listen there.
     """
@@ -46,7 +47,7 @@ def grpc_on(
         by_address = AddressInterceptor(limits.address_connections)
         by_key = () if keys is None else (KeyInterceptor(keys),)
         server = grpc.aio.server(
-            interceptors=[by_address, *by_key],
+            interceptors=[by_address, *by_key, *inner],
             maximum_concurrent_rpcs=limits.connections,
             options=[
                 ("grpc.max_receive_message_length", most),

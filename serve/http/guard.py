@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
@@ -12,6 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serve.http.listening_socket import LOOPBACK
 from serve.models.api_keys import REFUSAL, ApiKeys
 
+Before: TypeAlias = Callable[[ASGIApp, str], ASGIApp]
+"""Puts something before an app that answers on an address."""
 _OPEN_PATHS = ("/v2/health/live", "/v2/health/ready")
 """What probes ask for, which have no key."""
 

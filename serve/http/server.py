@@ -15,7 +15,7 @@ from roadshift import Failure, UserError
 from serve.http.app import Beside, build_app, no_other_face
 from serve.http.connection import connections_within
 from serve.http.envelope import Envelope
-from serve.http.guard import OPEN, Guard
+from serve.http.guard import OPEN, Before
 from serve.http.stream.stream_connection import streams_within
 from serve.limits import Limits
 from serve.models.repository import Opener
@@ -31,9 +31,10 @@ _LAST_WORD_SECONDS = 1.0
 class Server:
     """A uvicorn server for bundles' graphs, on a socket that is already bound.
 
-    On a loopback address only the guard's and the loopback's own names are answered to. `beside` is
-    another transport for the same models. `openers` are those of bundles that clients may load
-    again (see serve.models.repository). Raises UserError when the process may open too few files.
+    `before` guards the routes (serve.http.guard); unless told otherwise, on a loopback address only
+    the loopback's own names are answered to. `beside` is another transport for the same models.
+    `openers` are those of bundles that clients may load again (see serve.models.repository).
+    Raises UserError when the process may open too few files.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class Server:
         bound: socket.socket,
         limits: Limits,
         *,
-        guard: Guard = OPEN,
+        before: Before = OPEN.before,
         beside: Beside = no_other_face,
         openers: Mapping[str, Opener] | None = None,
     ) -> None:
@@ -52,7 +53,7 @@ class Server:
         self.service = Service(graphs, limits, openers)
         metrics = self.service.metrics
         app = build_app(self.service, beside=beside, on_failure=self._stop)
-        guarded = guard.before(app, bound.getsockname()[0])
+        guarded = before(app, bound.getsockname()[0])
         count = lambda route, status: metrics.requests.labels(route, str(status)).inc()  # noqa: E731
         self.uvicorn = _Uvicorn(
             self.service,

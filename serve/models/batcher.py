@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, TypeAlias
@@ -38,6 +39,8 @@ class _Job:
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     joined: float = field(default_factory=now)
     joined_ns: int = field(default_factory=time.perf_counter_ns)
+    context: Context = field(default_factory=copy_context)
+    """The request's own: the line works in the context of whoever came first."""
 
     def goes_with(self, other: _Job) -> bool:
         return self.wanted == other.wanted and self.values.shape[1:] == other.values.shape[1:]
@@ -132,7 +135,7 @@ class Batcher:
 
     async def _run(self, batch: Sequence[_Job]) -> None:
         for job in batch:
-            self._metrics.stage("queue", job.joined_ns)
+            job.context.run(self._metrics.stage, "queue", job.joined_ns)
             job.begun.set()
         self._running = len(batch)
         try:
@@ -152,6 +155,8 @@ class Batcher:
             return
         images = [len(job.values) for job in batch]
         self._metrics.ran(sum(images), began)
+        for job in batch:
+            job.context.run(self._metrics.trace, "compute_infer", began)
         for job, end, count in zip(batch, accumulate(images), images, strict=True):
             _give(job, {name: array[end - count : end] for name, array in found.items()})
 

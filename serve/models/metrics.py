@@ -20,30 +20,45 @@ STAGES: dict[RequestStage, str] = {
     "compute_output": "encode",
 }
 """Triton's names of what happens to a request, and ours."""
+Trace: TypeAlias = Callable[[str, str, int], None]
+"""Told of a model, a stage by our name, and when it began (time.perf_counter_ns)."""
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
 class ModelMetrics:
     """One model's figures."""
 
-    def __init__(self, name: str, version: str, seconds: Histogram, batches: Histogram) -> None:
+    def __init__(
+        self, name: str, version: str, seconds: Histogram, batches: Histogram, trace: Trace
+    ) -> None:
         self.name, self.version = name, version
         self.tallies, self.counts = Tallies(), Counts()
-        self._seconds, self._batches = seconds, batches
+        self._seconds, self._batches, self._trace = seconds, batches, trace
         self.pending: Callable[[], int] = lambda: 0
         """How many requests are being run or waiting."""
 
     def stage(self, stage: RequestStage, since_ns: int) -> None:
-        """Counts a stage of a request that began at `since_ns` of time.perf_counter_ns."""
-        took = getattr(self.tallies, stage).add(since_ns)
-        self._seconds.labels(self.name, STAGES[stage]).observe(took / 1e9)
+        """Counts and traces a stage of the request that asks for it.
+
+        It began at `since_ns` of time.perf_counter_ns.
+        """
+        self._count(stage, since_ns)
+        self.trace(stage, since_ns)
+
+    def trace(self, stage: RequestStage, since_ns: int) -> None:
+        """Traces a stage that is counted with others', as one call of the engine for several is."""
+        self._trace(self.name, STAGES[stage], since_ns)
 
     def ran(self, images: int, since_ns: int) -> None:
         """Counts one call of the engine."""
-        self.stage("compute_infer", since_ns)
+        self._count("compute_infer", since_ns)
         self.counts.images += images
         self.counts.executions += 1
         self._batches.labels(self.name).observe(images)
+
+    def _count(self, stage: RequestStage, since_ns: int) -> None:
+        took = getattr(self.tallies, stage).add(since_ns)
+        self._seconds.labels(self.name, STAGES[stage]).observe(took / 1e9)
 
 
 class Metrics:
@@ -51,6 +66,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.on_stage: Trace = lambda *_: None
         self._models: list[ModelMetrics] = []
         self._seconds = Histogram(
             "roadshift_stage_seconds",
@@ -88,9 +104,12 @@ class Metrics:
         """
         old = [model for model in self._models if model.name == name][:-1]
         self._models[:] = [model for model in self._models if model not in old]
-        made = ModelMetrics(name, version, self._seconds, self._batches)
+        made = ModelMetrics(name, version, self._seconds, self._batches, self._trace)
         self._models.append(made)
         return made
+
+    def _trace(self, model: str, stage: str, since_ns: int) -> None:
+        self.on_stage(model, stage, since_ns)
 
     def gauge(self, name: str, meaning: str, read: Callable[[], float]) -> None:
         """A figure that is read when it is asked for."""

@@ -29,7 +29,7 @@ from tiny_graphs import (
 
 from export.bundle import Bundle, Golden, write_bundle
 from serve.http.app import Beside, no_other_face
-from serve.http.guard import OPEN, Guard
+from serve.http.guard import OPEN, Before
 from serve.http.listening_socket import listen
 from serve.http.server import Server
 from serve.limits import Limits
@@ -186,14 +186,14 @@ def running(
     engines: list[Engine] | None = None,
     beside: Beside = no_other_face,
     openers: Mapping[str, Opener] | None = None,
-    guard: Guard = OPEN,
+    before: Before = OPEN.before,
 ) -> Iterator[Running]:
     engine = GatedEngine(bundle)
     if not ready:
         engine.gate.clear()
     with listen("127.0.0.1", 0) as bound:
         graphs = [*(engines or [engine]), *image_graphs_of(bundle, threads=1)]
-        more = {"beside": beside, "openers": openers, "guard": guard}
+        more = {"beside": beside, "openers": openers, "before": before}
         server = Server(graphs, bound, limits or Limits(), **more)
         thread = threading.Thread(target=_run, args=(server,))
         thread.start()

@@ -111,8 +111,8 @@ def test_only_this_machine_is_listened_to_by_default(exact, monkeypatch):
         asked.append((host, port))
         return listen("127.0.0.1", 0)
 
-    def record(graphs, bound, limits, *, guard, beside, openers):
-        asked.append((graphs[0].bundle.name, limits.waiting, guard, openers))
+    def record(graphs, bound, limits, *, before, beside, openers):
+        asked.append((graphs[0].bundle.name, limits.waiting, before.__self__, openers))
         asked.append([graph.spec.kind for graph in graphs])
         raise Failure("enough")
 

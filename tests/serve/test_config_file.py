@@ -12,9 +12,9 @@ def told(monkeypatch, tmp_path, capsys):
     found = {}
 
     class Server:
-        def __init__(self, graphs, bound, limits, *, guard, **_):
+        def __init__(self, graphs, bound, limits, *, before, **_):
             found["names"] = [graph.bundle.name for graph in graphs]
-            found.update(limits=limits, guard=guard, bound=bound.getsockname())
+            found.update(limits=limits, guard=before.__self__, bound=bound.getsockname())
             raise Failure("enough")
 
     monkeypatch.setattr("serve.http.server.Server", Server)

@@ -74,7 +74,7 @@ def test_the_unit_waits_for_the_grace_period():
 def test_extras_and_files_that_are_installed_exist():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     named = ",".join(re.findall(r"'\.\[(.*?)\]'", DOCKERFILE)).split(",")
-    assert {"cpu", "grpc"} == set(named) <= project["optional-dependencies"].keys()
+    assert {"cpu", "grpc", "trace"} == set(named) <= project["optional-dependencies"].keys()
     copied = re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.M)
     names = [name for line in copied for name in line.split()]
     assert {"requirements.txt", "serve"} <= set(names)

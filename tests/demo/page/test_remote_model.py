@@ -45,7 +45,7 @@ def served(*bundles, guard: Guard = OPEN, limits: Limits | None = None):
     graphs = [Engine(one, threads=1) for one in bundles]
     graphs += [graph for one in bundles for graph in image_graphs_of(one, threads=1)]
     with listen("127.0.0.1", 0) as bound:
-        server = Server(graphs, bound, limits or Limits(), guard=guard)
+        server = Server(graphs, bound, limits or Limits(), before=guard.before)
         thread = threading.Thread(target=server.run)
         thread.start()
         try:

@@ -27,7 +27,7 @@ def guarded(tiny, kit):
     """A server that wants a key, and its address over gRPC."""
     ports, keys = [], ApiKeys([OTHER, KEY])
     face = grpc_on("127.0.0.1", 0, ports.append, keys)
-    with kit.running(tiny, beside=face, guard=Guard(keys=keys)) as client:
+    with kit.running(tiny, beside=face, before=Guard(keys=keys).before) as client:
         yield client, f"127.0.0.1:{ports[0]}"
 
 

@@ -232,7 +232,9 @@ def test_what_cannot_be(tiny):
 @pytest.mark.parametrize(("given", "cores", "wanted"), [(0, 8, 4), (0, 1, 1), (3, 8, 3)])
 def test_each_has_its_part_of_the_cores(monkeypatch, given, cores, wanted):
     monkeypatch.setattr("os.cpu_count", lambda: cores)
-    fields = dict.fromkeys(("bundles", "host", "grpc_port", "changes", "trust", "access", "limits"))
+    fields = dict.fromkeys(
+        ("bundles", "host", "grpc_port", "changes", "otlp_endpoint", "trust", "access", "limits")
+    )
     served = Served(**fields, device=DeviceOptions(threads=given))
     assert served.part_of(2).device.threads == wanted
 

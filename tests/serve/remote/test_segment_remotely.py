@@ -125,7 +125,7 @@ def test_a_full_line_is_waited_for(tiny, kit, tmp_path, monkeypatch):
 def test_keys(tiny, kit, tmp_path, monkeypatch):
     source, keys = folder_of(tmp_path / "in", 2), tmp_path / "keys"
     keys.write_text(f"{KEY}\n")
-    with kit.running(tiny, ready=False, guard=Guard(keys=ApiKeys([KEY]))) as client:
+    with kit.running(tiny, ready=False, before=Guard(keys=ApiKeys([KEY])).before) as client:
         url = f"http://{client.address}"
         with pytest.raises(Failure, match="opens no stream: not ready"):
             segment_remotely(RemoteServer(url, KEY), source, tmp_path)
