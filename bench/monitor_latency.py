@@ -30,7 +30,7 @@ EVERY = (0, 10, 1)
 COUNTED = re.compile(r"^roadshift_monitor_score_count(?:{.*})? ([\d.e+]+)$", re.MULTILINE)
 
 
-def started(bundle: Path, image: bytes, every: int) -> Server:
+def server_of(bundle: Path, image: bytes, every: int) -> Server:
     """A server that checks one frame in so many."""
     port = free_port()
     command = [sys.executable, "-m", "roadshift", "serve", str(bundle), "--port", str(port)]
@@ -60,17 +60,15 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("image", type=Path)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4])
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     rows: list[list[str]] = []
     with ExitStack() as stack:
-        servers = [started(options.bundle, options.image.read_bytes(), every) for every in EVERY]
+        servers = [server_of(options.bundle, options.image.read_bytes(), every) for every in EVERY]
         for server in servers:
-            stack.callback(server.stop)
-        for server in servers:
-            server.wait()
+            stack.enter_context(server.running())
         for clients in options.clients:
             loads: dict[str, list[Load]] = {server.name: [] for server in servers}
             before = [checks(server) for server in servers]
@@ -85,7 +83,7 @@ def main() -> None:
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     about = (
         f"`python bench/monitor_latency.py`: {options.bundle.name}, {cpu()}, {os.cpu_count()} "
-        f"cores, {options.rounds} rounds of {options.seconds:g} s, {date.today()}."
+        f"cores, {options.rounds} rounds of {options.seconds} s, {date.today()}."
     )
     table = "\n".join([about, "", *lines, *(f"| {' | '.join(cells)} |" for cells in rows)])
     print(table)

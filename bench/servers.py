@@ -5,9 +5,10 @@
 
 JPEG in, PNG of labels out, on CPUs; with --tensors the image's bytes in and those of its labels
 out, ours by the Open Inference Protocol. All run the same ONNX graph, and our server once more by
-the route that it takes by itself; each round measures all of them in turn, so that what else the
-machine does meets all alike. Other servers (FastAPI, LitServe, MOSEC, Ray Serve) take part where
-PYTHON has them (by default the one that runs this). Needs Linux.
+the route that it takes by itself; each round starts and measures all of them in turn, so that what
+else the machine does meets all alike. Needs Linux, and wrk, which is the client; what is under way
+when its seconds end does not count. Other servers (FastAPI, LitServe, MOSEC, Ray Serve) take part
+where PYTHON has them (by default the one that runs this).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import argparse
 import os
 import sys
 import tempfile
-from contextlib import ExitStack
+from collections import defaultdict
 from datetime import date
 from pathlib import Path
 from statistics import median
@@ -38,6 +39,8 @@ LIMIT = "no server (the limit)"
 def row(clients: int, name: str, loads: list[Load], limits: list[Load]) -> list[str]:
     """A line of the table: medians over the rounds, percentiles over all answers."""
     took = [each for one in loads for each in one.took]
+    if not took:
+        raise SystemExit(f"{name} had no answer in {loads[0].seconds:.0f} s: measure for longer")
     p50, p95, p99 = (1e3 * np.percentile(took, [50, 95, 99])).round().astype(int)
     ratio = median(one.rate / limit.rate for one, limit in zip(loads, limits, strict=True))
     busy = median(one.cpu_seconds / one.seconds for one in loads) / (os.cpu_count() or 1)
@@ -62,25 +65,23 @@ def measured(options: argparse.Namespace, folder: Path) -> list[list[str]]:
     engine = Engine(read_bundle(options.bundle), route="dense")
     onnx.save(engine.sessions.graph(["labels"]), graph)
     del engine
-    rows: list[list[str]] = []
-    with ExitStack() as stack:
-        running = [*ours(options.bundle, given), *others(options.python, graph, given)]
-        for server in running:
-            stack.callback(server.stop)
-        for server in running:
-            server.wait()
+    servers = [*ours(options.bundle, given), *others(options.python, graph, given)]
+    loads: dict[tuple[int, str], list[Load]] = defaultdict(list)
+    for each in range(options.rounds):
         for clients in options.clients:
-            loads: dict[str, list[Load]] = {}
-            for _ in range(options.rounds):
-                limit = bare(options.python, graph, given, clients, options.seconds)
-                loads.setdefault(LIMIT, []).append(limit)
-                for server in running:
+            limit = bare(options.python, graph, given, clients, options.seconds)
+            loads[clients, LIMIT].append(limit)
+        for server in servers:
+            with server.running():
+                for clients in options.clients:
                     found = server.measure(clients, options.seconds)
-                    loads.setdefault(server.name, []).append(found)
-            for name, each in loads.items():
-                rows.append(row(clients, name, each, loads[LIMIT]))
-                print(" | ".join(rows[-1]), flush=True)
-    return rows
+                    loads[clients, server.name].append(found)
+                    print(f"round {each}, {server.name}, {clients}: {found.rate:.2f}", flush=True)
+    return [row(*key, loads[key], loads[key[0], LIMIT]) for key in sorted(loads, key=_by_clients)]
+
+
+def _by_clients(key: tuple[int, str]) -> int:
+    return key[0]
 
 
 def main() -> None:
@@ -89,7 +90,7 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("image", type=Path, nargs="?")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16])
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tensors", action="store_true")
     parser.add_argument("--python", default=sys.executable)
@@ -104,7 +105,7 @@ def main() -> None:
     if options.out:
         about = (
             f"`python bench/servers.py`: {cpu()}, {os.cpu_count()} cores, "
-            f"{options.rounds} rounds of {options.seconds:g} s, "
+            f"{options.rounds} rounds of {options.seconds} s, "
             f"{'binary tensors' if options.tensors else 'JPEG to PNG'}, {date.today()}."
         )
         options.out.write_text(f"{about}\n\n{table}\n")

@@ -1,16 +1,18 @@
-"""Clients that ask a server on and on, and what its processes use meanwhile."""
+"""wrk, which asks a server on and on, and what the server's processes use meanwhile."""
 
 from __future__ import annotations
 
-import http.client
+import json
 import os
-import threading
-import time
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+SCRIPT = Path(__file__).with_suffix(".lua")
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -27,7 +29,6 @@ class Load:
     """What came of some seconds with so many clients."""
 
     seconds: float = 0.0
-    """How long it took until the last one was answered."""
     took: list[float] = field(default_factory=list)
     """The seconds of each answer with status 200."""
     refused: int = 0
@@ -41,35 +42,23 @@ class Load:
         return len(self.took) / self.seconds
 
 
-def load(pid: int, port: int, asked: Asked, clients: int, seconds: float) -> Load:
-    """`clients` threads ask on and on, each on a connection of its own."""
-    found, before = Load(), cpu_seconds(pid)
-    began = time.perf_counter()
-    threads = [
-        threading.Thread(target=_ask, args=(found, port, asked, began + seconds))
-        for _ in range(clients)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    found.seconds = time.perf_counter() - began
-    found.cpu_seconds = cpu_seconds(pid) - before
-    found.memory = memory(pid)
-    return found
-
-
-def _ask(found: Load, port: int, asked: Asked, end: float) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
-    while (began := time.perf_counter()) < end:
-        connection.request("POST", asked.path, asked.body, asked.headers)
-        answer = connection.getresponse()
-        answer.read()
-        if answer.status == 200:
-            found.took.append(time.perf_counter() - began)
-        else:
-            found.refused += 1
-    connection.close()
+def load(pid: int, port: int, asked: Asked, clients: int, seconds: int) -> Load:
+    """wrk asks on and on over `clients` connections; SystemExit where it is not installed."""
+    if shutil.which("wrk") is None:
+        raise SystemExit("wrk is not installed: it is the client (apt-get install wrk)")
+    headers = "\n".join(f"{name}: {value}" for name, value in asked.headers.items())
+    with tempfile.NamedTemporaryFile() as body:
+        body.write(asked.body)
+        body.flush()
+        command = ["wrk", "--threads", "1", "--connections", str(clients), "--duration"]
+        command += [f"{seconds}s", "--timeout", "600s", "--script", str(SCRIPT)]
+        command.append(f"http://127.0.0.1:{port}{asked.path}")
+        told = os.environ | {"BODY": body.name, "HEADERS": headers}
+        before = cpu_seconds(pid)
+        said = subprocess.run(command, env=told, capture_output=True, text=True, check=True).stdout
+    used = cpu_seconds(pid) - before
+    found = json.loads(said.splitlines()[-1])
+    return Load(**found, cpu_seconds=used, memory=memory(pid))
 
 
 def cpu_seconds(pid: int) -> float:

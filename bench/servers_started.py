@@ -10,7 +10,8 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,32 +37,39 @@ class Server:
     """A server in a process of its own, and what it is asked."""
 
     def __init__(self, name: str, command: list[str], port: int, asked: Asked) -> None:
-        self.name, self.port, self.asked = name, port, asked
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+        self.name, self.port, self._asked = name, port, asked
+        self._command = command
 
-    def wait(self) -> None:
-        """Until it answers; ends this program when it does not within two minutes."""
-        end = time.monotonic() + 120
-        while self.process.poll() is None and time.monotonic() < end:
+    @contextmanager
+    def running(self) -> Generator[Server]:
+        """So long it runs, with all that it starts; SystemExit unless it soon answers."""
+        self._process = subprocess.Popen(
+            self._command, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            self._wait()
+            yield self
+        finally:
+            self._process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(20)
+            with suppress(ProcessLookupError):  # some leave their workers behind
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def measure(self, clients: int, seconds: int) -> Load:
+        """Clients against it."""
+        return load(self._process.pid, self.port, self._asked, clients, seconds)
+
+    def _wait(self) -> None:
+        end, asked = time.monotonic() + 120, self._asked
+        while self._process.poll() is None and time.monotonic() < end:
             with suppress(OSError):
                 connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
-                connection.request("POST", self.asked.path, self.asked.body, self.asked.headers)
+                connection.request("POST", asked.path, asked.body, asked.headers)
                 if connection.getresponse().status == 200:
                     return
             time.sleep(0.2)
-        raise SystemExit(f"{self.name} did not start (exit code {self.process.returncode})")
-
-    def measure(self, clients: int, seconds: float) -> Load:
-        """Clients against it."""
-        return load(self.process.pid, self.port, self.asked, clients, seconds)
-
-    def stop(self) -> None:
-        """Ends it and what it has started."""
-        self.process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(20)
-        with suppress(ProcessLookupError):  # some leave their workers behind
-            os.killpg(self.process.pid, signal.SIGKILL)
+        raise SystemExit(f"{self.name} did not start (exit code {self._process.returncode})")
 
 
 class Given(NamedTuple):
@@ -94,7 +102,7 @@ class Given(NamedTuple):
         return Asked(path, self.data, {"Content-Type": "application/octet-stream"})
 
 
-def bare(python: str, graph: Path, given: Given, clients: int, seconds: float) -> Load:
+def bare(python: str, graph: Path, given: Given, clients: int, seconds: int) -> Load:
     """The same calls without a server."""
     file = graph.with_name("given")
     file.write_bytes(given.data)
@@ -104,7 +112,7 @@ def bare(python: str, graph: Path, given: Given, clients: int, seconds: float) -
 
 
 def ours(bundle: Path, given: Given) -> list[Server]:
-    """This server by both routes, started."""
+    """This server by both routes."""
     found: list[Server] = []
     asked = Asked("/segment", given.data, {"Content-Type": "image/jpeg"})
     if given.size:
@@ -118,7 +126,7 @@ def ours(bundle: Path, given: Given) -> list[Server]:
 
 
 def others(python: str, graph: Path, given: Given) -> list[Server]:
-    """Those that can take part, started."""
+    """Those that can take part."""
     found: list[Server] = []
     for side, name in OTHERS.items():
         module = "ray.serve" if side == "ray" else side
