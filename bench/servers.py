@@ -5,8 +5,8 @@
 
 JPEG in, PNG of labels out, on CPUs; with --tensors the image's bytes in and those of its labels
 out, ours by the Open Inference Protocol. All run the same ONNX graph, and our server once more by
-the route that it takes by itself; each round starts and measures all of them in turn, so that what
-else the machine does meets all alike. Needs Linux, and wrk, which is the client; what is under way
+the route that it takes by itself; each round starts and measures all of them in turn, each after
+the limit that it is compared with. Needs Linux, and wrk, which is the client; what is under way
 when its seconds end does not count. Other servers (FastAPI, LitServe, MOSEC, Ray Serve) take part
 where PYTHON has them (by default the one that runs this).
 """
@@ -21,6 +21,7 @@ from collections import defaultdict
 from datetime import date
 from pathlib import Path
 from statistics import median
+from typing import TypeAlias
 
 import numpy as np
 import onnx
@@ -34,10 +35,15 @@ from serve.media.codec import decode, encode_jpeg
 from serve.runtime.engine import Engine
 
 LIMIT = "no server (the limit)"
+Cell: TypeAlias = tuple[int, str]
+"""So many clients, and a server's name."""
 
 
 def row(clients: int, name: str, loads: list[Load], limits: list[Load]) -> list[str]:
-    """A line of the table: medians over the rounds, percentiles over all answers."""
+    """A line of the table: medians over the rounds, percentiles over all answers.
+
+    The limits are those just before each of the loads.
+    """
     took = [each for one in loads for each in one.took]
     if not took:
         raise SystemExit(f"{name} had no answer in {loads[0].seconds:.0f} s: measure for longer")
@@ -66,22 +72,24 @@ def measured(options: argparse.Namespace, folder: Path) -> list[list[str]]:
     onnx.save(engine.sessions.graph(["labels"]), graph)
     del engine
     servers = [*ours(options.bundle, given), *others(options.python, graph, given)]
-    loads: dict[tuple[int, str], list[Load]] = defaultdict(list)
+    loads, limits = defaultdict[Cell, list[Load]](list), defaultdict[Cell, list[Load]](list)
     for each in range(options.rounds):
-        for clients in options.clients:
-            limit = bare(options.python, graph, given, clients, options.seconds)
-            loads[clients, LIMIT].append(limit)
         for server in servers:
+            for clients in options.clients:  # just before it: the machine's own speed changes
+                limit = bare(options.python, graph, given, clients, options.seconds)
+                limits[clients, server.name].append(limit)
             with server.running():
                 for clients in options.clients:
                     found = server.measure(clients, options.seconds)
                     loads[clients, server.name].append(found)
                     print(f"round {each}, {server.name}, {clients}: {found.rate:.2f}", flush=True)
-    return [row(*key, loads[key], loads[key[0], LIMIT]) for key in sorted(loads, key=_by_clients)]
-
-
-def _by_clients(key: tuple[int, str]) -> int:
-    return key[0]
+    rows: list[list[str]] = []
+    for clients in options.clients:
+        cells = [(clients, server.name) for server in servers]
+        limit = [each for cell in cells for each in limits[cell]]
+        rows.append(row(clients, LIMIT, limit, limit))
+        rows += [row(*cell, loads[cell], limits[cell]) for cell in cells]
+    return rows
 
 
 def main() -> None:

@@ -30,8 +30,8 @@ CSS = """
 .rs-scroll td, .rs-scroll th, .rs-facts th { overflow-wrap: normal; }
 .rs-facts th[scope=row] { font-weight: 400; }
 .rs-bars td:nth-child(2) { width: 45%; }
-.rs-facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr));
-  gap: 8px 36px; }
+.rs-facts { display: grid; gap: 8px 36px;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, max(380px, 34%)), 1fr)); }
 .rs-facts h2 { font-size: 19px; margin: 14px 0 4px; }
 """
 

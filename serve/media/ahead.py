@@ -34,7 +34,8 @@ def ahead(items: Iterator[T]) -> Generator[T]:
 def newest(frames: Iterator[Picture], stopped: threading.Event) -> Generator[Taken]:
     """Each time the newest frame, taken or waited for: nothing piles up where one takes long.
 
-    A thread takes all `frames` as they come, until they end or `stopped` is set.
+    A thread takes all `frames` as they come, until they end or `stopped` is set; what it raises is
+    raised here, behind the last frame.
     """
     changed, held, missed, ended = threading.Condition(), list[Picture](), 0, False
 
@@ -53,16 +54,15 @@ def newest(frames: Iterator[Picture], stopped: threading.Event) -> Generator[Tak
                 ended = True
                 changed.notify()
 
-    reader = threading.Thread(target=read, name="camera")
-    reader.start()
-    try:
-        while True:
-            with changed:
-                changed.wait_for(lambda: held or ended)
-                if not held:
-                    return
-                frame, before, missed = held.pop(), missed, 0
-            yield Taken(frame, before)
-    finally:
-        stopped.set()
-        reader.join()
+    with ThreadPoolExecutor(1, thread_name_prefix="camera") as pool:
+        reading = pool.submit(read)
+        try:
+            while True:
+                with changed:
+                    changed.wait_for(lambda: held or ended)
+                    if not held:
+                        return reading.result()
+                    frame, before, missed = held.pop(), missed, 0
+                yield Taken(frame, before)
+        finally:
+            stopped.set()

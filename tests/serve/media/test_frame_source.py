@@ -140,6 +140,17 @@ def test_the_newest_is_taken_and_the_others_counted():
     assert [(int(f[0, 0, 0]), m) for f, m in taken] == [(5, 0)]
 
 
+def test_an_error_of_the_camera_arrives_behind_its_last_frame():
+    def broken():
+        yield np.zeros((1, 1, 3), np.uint8)
+        raise MemoryError("no room for the next one")
+
+    taken = newest(broken(), threading.Event())
+    assert next(taken).missed == 0
+    with pytest.raises(MemoryError, match="no room"):
+        next(taken)
+
+
 def test_the_next_one_is_made_while_one_is_at_work():
     making = [threading.Event() for _ in range(3)]
 
