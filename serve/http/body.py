@@ -62,7 +62,7 @@ async def _dropped(request: Request) -> None:
 
 async def _read(request: Request, limits: Limits, share: Share) -> bytes:
     """The body as it comes in; TimeoutError when it is too slow."""
-    body = bytearray()
+    body, count = list[bytes](), 0
     began = now()
     latest = began + limits.body_seconds
     with anyio.CancelScope() as room, anyio.fail_after(limits.body_seconds) as scope:
@@ -71,15 +71,16 @@ async def _read(request: Request, limits: Limits, share: Share) -> bytes:
         async with aclosing(request.stream()) as chunks:
             async for chunk in chunks:
                 share.take(len(chunk))
-                body += chunk
-                if len(body) > limits.body_bytes:
+                body.append(chunk)
+                count += len(chunk)
+                if count > limits.body_bytes:
                     raise _too_large(limits)
-                due = began + _START_SECONDS + len(body) / limits.body_rate
+                due = began + _START_SECONDS + count / limits.body_rate
                 scope.deadline = min(latest, due)
     share.whole()
     if room.cancelled_caught:
         raise no_room()
-    return bytes(body)
+    return b"".join(body)
 
 
 def _too_large(limits: Limits) -> Refusal:
