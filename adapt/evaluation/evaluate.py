@@ -76,6 +76,17 @@ class Views:
         z = self.logits(segmentor, image).float()
         return z.softmax(1) if self.one else z
 
+    def full_size(
+        self, segmentor: Segmentor, image: UInt8[Tensor, "n h w 3"]
+    ) -> Float[Tensor, "n c h w"]:
+        """Probabilities at the image's size, the mean of all views: each enlarged, then softmax."""
+        own = image.shape[1], image.shape[2]
+        each = (
+            full_size(z.float(), own, segmentor.align_corners).softmax(1)
+            for z in self._each(segmentor, image)
+        )
+        return sum(each, torch.zeros(())) / (len(self.scales) * (1 + self.flip))
+
     def _each(self, segmentor: Segmentor, image: UInt8[Tensor, "n h w 3"]) -> Iterator[Tensor]:
         height, width = self.size or (image.shape[1], image.shape[2])
         for scale in self.scales:

@@ -19,6 +19,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Any, Literal, Protocol, get_args, get_origin, get_type_hints, runtime_checkable
 
 from rich.table import Table
@@ -125,6 +126,8 @@ def _fitting(where: str, config: type[Any], key: str, value: Any) -> Any:
     if key not in hints:
         raise UserError(f"{where}: {unknown('setting', key, hints)}")
     hint = hints[key]
+    if isinstance(hint, UnionType):  # a number, or None for the usual one
+        hint = next(each for each in get_args(hint) if each is not NoneType)
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
             raise UserError(f"{where}: {unknown(key, str(value), get_args(hint))}")

@@ -16,7 +16,12 @@ from adapt.run import Run
 def publish(
     info: RunInfo, run: Run, parts: Mapping[str, tuple[Part, nn.Module]], step: int
 ) -> None:
-    """Write run.json and last.safetensors of `run.out`: each part by its role, as it is now."""
+    """Write run.json and last.safetensors of `run.out`: each part by its role, as it is now.
+
+    Unless a later step's lie there: an early stage that is asked for again has nothing new to say.
+    """
+    if saved_state.step_of(run.out) > step:
+        return
     described = {role: part for role, (part, _) in parts.items()}
     checkpoint.write_info(run.out, replace(info, parts=described))
     networks = {role: network for role, (_, network) in parts.items()}

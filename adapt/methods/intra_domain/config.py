@@ -46,7 +46,7 @@ class Config(intra_domain.Config, Separation):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"--{name} is {getattr(self, name)}; wanted 0..1")
         for name in ("beta", "beta_aux", "w_aux", "w_kld", "w_source"):
-            if getattr(self, name) < 0:
+            if (getattr(self, name) or 0) < 0:
                 flag = name.replace("_", "-")
                 raise UserError(f"--{flag} is {getattr(self, name)}; wanted 0 or more")
         if self.inter and self.drawn_by:

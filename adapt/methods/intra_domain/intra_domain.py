@@ -10,7 +10,7 @@ With M = 1 on hard pixels, Z their index, and D's answer at every pixel (0: easy
 
 The document writes sums, of one image; here stand means, of the batch: the cross-entropy and the
 squared norm would grow with the image, and beta mean something else at every size. In Eq. 6 a mean
-takes a constant off the logarithm of the sum and leaves its gradients as they are.
+takes a constant off the logarithm of the sum: for one image that leaves its gradients as they are.
 """
 
 from __future__ import annotations
@@ -40,15 +40,17 @@ Map = Float[Tensor, "n h w"]
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Both levels' weights are AdaptSegNet's, whose discriminators these are; beta has no
-    published value, see recipes/beta.toml."""
+    """beta has no published value (recipes/beta.toml sweeps it). Where none is given it is that of
+    AdaptSegNet, whose discriminators these are: of its cross-entropy for PLA, of its squares for
+    CTS.
+    """
 
     adversary: Literal["cts", "pla"] = "cts"
     """continuous index (Eq. 8), or M alone (Eq. 6)"""
-    beta: float = 0.001
-    """of the adversary on the output; 0: pseudo labels alone"""
-    beta_aux: float = 0.0002
-    """of the adversary on the auxiliary output"""
+    beta: float | None = None
+    """of the adversary on the output; 0: pseudo labels alone; None: 0.01, and 0.001 with pla"""
+    beta_aux: float | None = None
+    """of the adversary on the auxiliary output; None: a fifth of beta"""
     w_aux: float = 0.1
     """of the auxiliary output's cross-entropy"""
     w_source: float = 0.0
@@ -64,6 +66,12 @@ class Config:
     """channels of the discriminators' first layer"""
     halvings_d: int = HALVINGS
     """of D's map: 5 as AdaptSegNet's, an answer for every 32 x 32 pixels; 3 for small crops"""
+
+    def betas(self) -> tuple[float, float]:
+        """beta and beta_aux, given or not."""
+        usual = 0.001 if self.adversary == "pla" else 0.01
+        beta = usual if self.beta is None else self.beta
+        return beta, beta / 5 if self.beta_aux is None else self.beta_aux
 
 
 class IntraDomain:
@@ -93,11 +101,12 @@ class IntraDomain:
         z, aux = (full_size(z, size, self.G.align_corners) for z in out.heads)
         loss_D, adv = self.adversary(self.judged(self.D, z), y)
         loss_D_aux, adv_aux = self.adversary(self.judged(self.D_aux, aux), y)
+        beta, beta_aux = w.betas()
         loss_G = (
             cross_entropy(z, y.labels)  # Eq. 5
             + w.w_aux * cross_entropy(aux, y.labels)
-            + w.beta * adv
-            + w.beta_aux * adv_aux
+            + beta * adv
+            + beta_aux * adv_aux
             + self.w_kld * kld(z, y.labels)
             + w.w_source * loss_s
         )

@@ -30,7 +30,6 @@ from adapt.methods.intra_domain.separation import (
     separate,
 )
 from adapt.networks.segmentor import Segmentor
-from adapt.networks.upsampling import full_size
 from adapt.pictures.overlay import Palette, png, write_png
 from adapt.stages.made import DONE, write_missing
 from adapt.stages.pseudo_labels import Confident, counted, label_files
@@ -116,9 +115,7 @@ def _make(how: Separation, asked: Asked, folder: Path) -> Mapping[str, object]:
     views = Views(scales=tuple(how.label_scales), size=asked.size)
 
     def probabilities(i: int) -> Float[Tensor, "1 c h w"]:
-        image = torch.from_numpy(images.image(i))[None].to(device)
-        own = image.shape[1], image.shape[2]
-        return full_size(views.probabilities(network, image), own, network.align_corners)
+        return views.full_size(network, torch.from_numpy(images.image(i))[None].to(device))
 
     with torch.inference_mode():
         facts = _maps(how, asked, folder, probabilities)
