@@ -74,7 +74,9 @@ class Pivot:
         """`presence`: image-level labels say which classes are there, not how much of each."""
         self.config, self.classes, self.presence = config, classes, presence
         self.segmentor = self.G = build(run.network, classes)
-        self.U = RegionExpansion(levels_of(self.G)[0].channels, classes, len(config.r))
+        features, skips = levels_of(self.G)
+        channels = [level.channels for level in (features, *skips)]
+        self.U = RegionExpansion(channels, classes, len(config.r))
         optimizer = segmentor_optimizer(self.G, run)
         heads = {k: v for k, v in optimizer.param_groups[-1].items() if k != "params"}
         optimizer.add_param_group(heads | {"params": list(self.U.parameters())})
@@ -104,7 +106,7 @@ class Pivot:
 
     def maps(self, out: Segmented, size: tuple[int, int]) -> Maps:
         """Every unit's S^k at full size."""
-        return [self.G.enlarged(S, size).float() for S in self.U(out.features)]
+        return [self.G.enlarged(S, size).float() for S in self.U((out.features, *out.skips))]
 
     def image_level(
         self, maps: Maps, y: Float[Tensor, "n c"], known: Float[Tensor, " n"]

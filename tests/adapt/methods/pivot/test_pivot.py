@@ -39,11 +39,26 @@ def test_log_mean_exp_is_equation_1() -> None:
 
 
 def test_together_is_the_weighted_sum_of_the_maps() -> None:
-    units = RegionExpansion(3, 2, 2)
+    units = RegionExpansion([3], 2, 2)
     units.w.data = torch.tensor([2.0, -1.0])
     maps = [torch.full((1, 2, 1, 1), v) for v in (3.0, 4.0)]
     assert units.together(maps).flatten().tolist() == [2.0, 2.0]
-    assert RegionExpansion(3, 2, 4).w.tolist() == [0.25] * 4
+    assert RegionExpansion([3], 2, 4).w.tolist() == [0.25] * 4
+
+
+def test_units_are_as_fine_as_what_the_head_reads() -> None:
+    """Or L_r would blur the segmentor's own map to theirs."""
+    units = RegionExpansion([3, 2], 2, 1)
+    features, skip = torch.zeros(1, 3, 1, 2), torch.zeros(1, 2, 4, 8)
+    before = units([features, skip])[0]
+    skip[0, 1, 2, 5] = 1.0
+    changed = (units([features, skip])[0] - before).abs().sum(1)[0]
+    assert changed.shape == (4, 8)
+    assert changed.nonzero().tolist() == [[2, 5]]
+    method = Pivot(Config(), tiny_run(), 2)
+    out = method.G.eval()(torch.zeros(1, 3, 64, 64))
+    assert method.maps(out, (64, 64))[0].shape == (1, 2, 64, 64)
+    assert len(method.U.units[0]) == 1 + len(out.skips)
 
 
 def test_the_distance_is_the_mean_square() -> None:
