@@ -138,7 +138,7 @@ class Run:
 
 def uncoloured(run: Run) -> Run:
     """The run for draws in the images' own colours: its method changes them in its step."""
-    return replace(run, colour_jitter=0.0, blur=0.0)
+    return replace(run, colour_jitter=0.0, blur=0.0, style="")
 
 
 def parse_size(text: str, option: str) -> tuple[int, int] | None:

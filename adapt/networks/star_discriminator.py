@@ -12,8 +12,6 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from adapt.networks.image_generator import init_convolution
-
 DOWNS = 4
 """halvings: with the head, a patch of 78 x 78 pixels a score"""
 
@@ -37,7 +35,6 @@ class StarDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.real = nn.Conv2d(widths[-1], 1, 3, 1, 1)
         self.domain = nn.Linear(widths[-1], domains)
-        self.apply(init_convolution)
 
     def forward(self, x: Float[Tensor, "n 3 h w"]) -> Origin:
         features = self.layers(x)

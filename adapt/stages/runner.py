@@ -194,12 +194,13 @@ class Stages:
         mark_made(folder, made_by, identity, stage.make(folder))
 
     def _info_of(self, stage: Training) -> RunInfo:
+        needs = {need: self.identity(need)[:8] for need in stage.needs}
         return replace(
             self.info,
             method=f"{self.info.method} {stage.name}",
             steps=stage.run.steps,
             seed=stage.run.seed,
-            settings=json.loads(json.dumps(dict(stage.settings))),
+            settings=json.loads(json.dumps(dict(stage.settings) | {"needs": needs})),
         )
 
 

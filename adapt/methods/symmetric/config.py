@@ -8,8 +8,11 @@ from typing import Any, Literal
 
 from adapt.methods.symmetric import star_translation, symmetric
 from adapt.methods.symmetric.consistency import Consistency
+from adapt.networks.star_discriminator import DOWNS
+from adapt.run import parse_size
 from roadshift import UserError
 
+LEAST_CROP = 2**DOWNS
 RECIPES = Path(__file__).parent / "recipes"
 
 
@@ -25,16 +28,32 @@ class Config(star_translation.Config, symmetric.Config):
     """how far A and B agree on a pixel, M_consist; none: M_total is the probability alone"""
     max_threshold: float = 0.9
     """a pseudo label needs its class's median M_total, or this where that is higher"""
+    label_scales: tuple[float, ...] = (1.0,)
+    """of --size: A and B look at a target image at each of these to label it"""
+    label_flip: bool = False
+    """also mirrored"""
     deploy: Literal["fusion", "A", "B"] = "fusion"
     """the mean of both probability maps, or one of the two"""
 
     def __post_init__(self) -> None:
-        for name in ("width", "width_d", "blocks", "rounds", "translate_steps"):
+        for name in ("width", "width_d", "blocks", "rounds", "translate_steps", "translate_batch"):
             if getattr(self, name) < 1:
                 flag = name.replace("_", "-")
                 raise UserError(f"--{flag} is {getattr(self, name)}; it must be at least 1")
+        for name in ("translate_lr", "lr_d"):
+            if getattr(self, name) <= 0:
+                flag = name.replace("_", "-")
+                raise UserError(f"--{flag} is {getattr(self, name)}; wanted more than 0")
         if not 0 <= self.max_threshold <= 1:
             raise UserError(f"--max-threshold is {self.max_threshold}; wanted 0..1")
+        if not self.label_scales or min(self.label_scales) <= 0:
+            raise UserError(f"--label-scales {self.label_scales}: wanted factors above 0")
+        crop = parse_size(self.translate_crop, "translate-crop")
+        if crop and min(crop) < LEAST_CROP:
+            raise UserError(
+                f"--translate-crop {self.translate_crop} is too small for StarGAN's discriminator; "
+                f"wanted {LEAST_CROP} pixels or more a side"
+            )
 
     def part(self, kind: type[Any]) -> Any:
         """The numbers of one stage, `kind` being its config class."""

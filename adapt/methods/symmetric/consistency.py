@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal, cast
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from adapt.evaluation.evaluate import logits_of
+from adapt.evaluation.evaluate import Views
 from adapt.networks.segmentor import Segmentor
 from adapt.networks.segmentors.fused import Fused
-from adapt.networks.upsampling import full_size
 from adapt.stages.pseudo_labels import Confident
 
 Map = Float[Tensor, "n c h w"]
@@ -55,19 +55,15 @@ def judged(p: Map, q: Map, how: Consistency) -> Confident:
 
 
 def probabilities(
-    both: Segmentor, image: UInt8[Tensor, "1 h w 3"], size: Size
+    both: Segmentor, image: UInt8[Tensor, "1 h w 3"], views: Views
 ) -> list[Float[Tensor, "1 c h w"]]:
-    """Of A and of B, at the image's own size; the networks see it at `size`."""
-    own = (image.shape[1], image.shape[2])
-    return [
-        full_size(logits_of(one, image, size).float().softmax(1), own, one.align_corners)
-        for one in cast(Fused, both).each
-    ]
+    """Of A and of B, at the image's own size, as they are when deployed; they see it by `views`."""
+    return [views.full_size(one, image) for one in cast(Fused, both).each]
 
 
 def opinion(
-    how: Consistency, both: Segmentor, image: UInt8[Tensor, "1 h w 3"], size: Size
+    how: Consistency, views: Views, both: Segmentor, image: UInt8[Tensor, "1 h w 3"], size: Size
 ) -> Confident:
     """What both make of an image, see `judged`."""
-    p, q = probabilities(both, image, size)
+    p, q = probabilities(both, image, replace(views, size=size))
     return judged(p, q, how)

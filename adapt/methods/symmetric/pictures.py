@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from adapt.data.datasets import Images
-from adapt.evaluation.evaluate import evaluating
+from adapt.evaluation.evaluate import Views, evaluating
 from adapt.methods.symmetric.consistency import Consistency, judged, probabilities
 from adapt.methods.symmetric.star_translation import SOURCE, TARGET
 from adapt.networks.segmentors.fused import Fused
@@ -44,7 +44,7 @@ def agreement(
 
     def row(i: int) -> Picture:
         image = images.image(i)
-        p, q = probabilities(both, torch.from_numpy(image)[None].to(device), size)
+        p, q = probabilities(both, torch.from_numpy(image)[None].to(device), Views(size=size))
         found = judged(p, q, how)
         a, b, label = (_label(x) for x in (p.argmax(1), q.argmax(1), found.labels))
         total = (found.confidence[0].clamp(0, 1) * 255).byte().cpu().numpy()

@@ -15,6 +15,7 @@ from adapt.data.datasets import Images, LabelledImages
 from adapt.data.drawing.draws import make_draws
 from adapt.data.pseudo_labelled import PseudoLabelled
 from adapt.device import make_fabric
+from adapt.evaluation.evaluate import Views
 from adapt.methods.symmetric import pictures, star_translation, symmetric
 from adapt.methods.symmetric.config import Config
 from adapt.methods.symmetric.consistency import opinion
@@ -99,16 +100,18 @@ class SymmetricAdaptation:
     def _pseudo_labels(self, r: int) -> Making:
         """What the last round's A and B are sure of and agree on."""
         (source, target), before = self.cities, f"adapt{r - 1}"
+        views = Views(self.config.label_scales, self.config.label_flip)
         labelling = Labelling(
             segmentor=lambda: self._both(before),
             images=lambda: target,
             size=self.size,
-            annotate=partial(opinion, self.config.consistency),
+            annotate=partial(opinion, self.config.consistency, views),
             classes=source.classes,
             palette=source.palette,
             max_threshold=self.config.max_threshold,
         )
-        made_of = {"consistency": self.config.consistency}
+        seen = self.config.label_scales, self.config.label_flip
+        made_of = {"consistency": self.config.consistency, "views": str(seen)}
         return pseudo_labels(f"pseudo_labels{r}", labelling, needs=(before,), made_of=made_of)
 
     def _adapt(self, r: int) -> Training:

@@ -30,7 +30,7 @@ SOURCE, TARGET = 0, 1
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """StarGAN's weights between the losses and learning rate; the document states none."""
+    """StarGAN's weights between the losses and its learning rate; the document states none."""
 
     translate_steps: int = 200_000
     translate_batch: int = 16
@@ -40,7 +40,8 @@ class Config:
     """decays linearly to zero"""
     w_domain: float = 1.0
     """of the domain classification loss"""
-    w_reconstruction: float = 10.0
+    w_reconstruction: float = 20.0
+    """of the L1 distance of images in 0..1: StarGAN's 10 of images in -1..1"""
     width: int = 64
     """channels of the first layer of the generator and of every discriminator"""
     blocks: int = 6
