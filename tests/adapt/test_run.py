@@ -13,7 +13,8 @@ def test_every_setting_is_of_one_group() -> None:
 
 
 def test_uncoloured_draws_leave_the_geometry() -> None:
-    run = Run(source="", target="", out=Path(), scale=(0.5, 2.0), blur=0.5, flip=False)
+    run = Run(source="", target="", out=Path(), scale=(0.5, 2.0), blur=0.5, style="fourier")
     plain = uncoloured(run)
     assert plain.colour_jitter == plain.blur == 0
-    assert all(getattr(plain, name) == getattr(run, name) for name in DATA_FIELDS)
+    assert not plain.style
+    assert all(getattr(plain, n) == getattr(run, n) for n in DATA_FIELDS - {"style"})

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import interpolate
 
 from adapt.data.classes import CLASS_SETS
 from adapt.evaluation.evaluate import Confusion, Scores, Views, evaluating, logits_of, subset_mious
@@ -80,6 +81,21 @@ def test_views_average_the_probabilities_of_scales_and_mirrors() -> None:
         scaled = Views(scales=(0.5, 1.0)).logits(net, image)
     assert scaled.shape == plain.shape
     torch.testing.assert_close(scaled.sum(1), torch.ones_like(scaled[:, 0]))
+
+
+def test_views_at_full_size_are_as_sure_as_what_is_deployed() -> None:
+    """Enlarged, then the softmax: beside a border the other order is less sure."""
+    torch.manual_seed(0)
+    net = build("lraspp_mobilenet_v2", 3).eval()
+    image = torch.randint(0, 256, (1, 40, 56, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        one = Views(size=(64, 96)).full_size(net, image)
+        z = logits_of(net, image, (64, 96))
+        wanted = interpolate(z, size=(40, 56), mode="bilinear", align_corners=False).softmax(1)
+        torch.testing.assert_close(one, wanted)
+        both = Views(size=(64, 96), flip=True).full_size(net, image)
+        other = Views(size=(64, 96)).full_size(net, image.flip(2)).flip(3)
+        torch.testing.assert_close(both, (one + other) / 2)
 
 
 def test_work_size_is_what_the_network_sees() -> None:

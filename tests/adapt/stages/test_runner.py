@@ -181,5 +181,6 @@ def test_a_run_that_did_not_know_a_setting_is_resumed_with_its_default(tmp_path:
     checkpoint.write_info(tmp_path, old)
     saved_state.save(tmp_path / "last.safetensors", {}, 1)
     claim(tmp_path, replace(old, settings={"lr": 0.1, "sample_rare": False}))
+    claim(tmp_path, replace(old, settings={"lr": 0.1, "needs": {"translate": "1a2b"}}))
     with pytest.raises(UserError, match="sample_rare is False there and True here"):
         claim(tmp_path, replace(old, settings={"lr": 0.1, "sample_rare": True}))

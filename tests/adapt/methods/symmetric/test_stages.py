@@ -104,6 +104,29 @@ def test_evaluate_and_compare_report_both_and_their_mean(
     )
 
 
+def test_an_early_stage_that_is_asked_for_again_does_not_replace_the_result(
+    trained: Path, tiny_source: str, tiny_target: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(trained, out)
+    assert symmetric(tiny_source, tiny_target, out, "--stage", "adapt0") == 0
+    assert saved_state.fingerprint(out / "last.safetensors") == saved_state.fingerprint(
+        trained / "last.safetensors"
+    )
+
+
+def test_a_round_belongs_to_the_stages_it_was_begun_after(
+    trained: Path, tiny_source: str, tiny_target: str, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    """A run that was stopped in its first round, and goes on without translation."""
+    out = tmp_path / "run"
+    shutil.copytree(trained / "translate", out / "translate")
+    shutil.copytree(trained / "adapt0", out / "adapt0")
+    shutil.copy(trained / "run.json", out)
+    assert symmetric(tiny_source, tiny_target, out, "--no-translate") == 2
+    assert "adapt0 holds another run: needs is {'translate'" in capfd.readouterr().err
+
+
 def test_without_translation_the_source_is_as_it_is(
     tiny_source: str, tiny_target: str, tmp_path: Path
 ) -> None:
@@ -125,6 +148,10 @@ def test_without_translation_the_source_is_as_it_is(
         (["--rounds", "0"], "--rounds is 0"),
         (["--max-threshold", "1.5"], "--max-threshold is 1.5"),
         (["--ablation", "parts"], "give --scored-on"),
+        (["--translate-crop", "foo"], "--translate-crop 'foo' is not a size"),
+        (["--translate-crop", "8x64"], "--translate-crop 8x64 is too small"),
+        (["--lr-d", "-1"], "--lr-d is -1.0; wanted more than 0"),
+        (["--label-scales", "0"], "--label-scales (0.0,)"),
     ],
 )
 def test_mistakes_are_one_sentence(
