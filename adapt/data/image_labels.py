@@ -50,6 +50,8 @@ def read_image_labels(
     """
     raw = _read_csv(path) if path.suffix.lower() == ".csv" else _read_json(path)
     kind, theirs, images = raw["kind"], [canonical(c) for c in raw["classes"]], raw["images"]
+    if twice := [name for name in theirs if theirs.count(name) > 1]:
+        raise UserError(f"{path} names the class {twice[0]!r} twice: wanted each once")
     for name in theirs:
         if name not in classes:
             raise UserError(f"{path}: {unknown('class', name, classes)}")
@@ -102,7 +104,7 @@ def _checked(path: Path, name: str, values: Any, kind: str, classes: int) -> lis
         raise UserError(f"{path}: {name} has {values!r}; wanted {classes} numbers")
     if kind == "presence" and not set(values) <= {0, 1}:
         raise UserError(f"{path}: {name} has {values!r}; presence is 0 or 1")
-    if kind == "shares" and (min(values) < 0 or abs(sum(values) - 1) > TOLERANCE):
+    if kind == "shares" and not (min(values) >= 0 and abs(sum(values) - 1) <= TOLERANCE):
         raise UserError(
             f"{path}: the shares of {name} are {min(values)} or more and sum to {sum(values):.4g}; "
             "wanted 0 or more, and a sum of 1 (presence is another kind)"
@@ -113,7 +115,9 @@ def _checked(path: Path, name: str, values: Any, kind: str, classes: int) -> lis
 def _read_json(path: Path) -> Mapping[str, Any]:
     try:
         raw: Any = json.loads(path.read_text(encoding="utf-8"))
-        whole = raw["kind"] in KINDS and isinstance(raw["images"], dict) and list(raw["classes"])
+        words = [each for each in raw["classes"] if isinstance(each, str)]
+        whole = raw["kind"] in KINDS and isinstance(raw["images"], dict) and words
+        whole = whole and len(words) == len(raw["classes"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} holds no image-level labels ({error!r}); {WANTED}") from error
     if not whole:

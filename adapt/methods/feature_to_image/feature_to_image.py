@@ -9,7 +9,9 @@ of every patch which of four origins it has, and of which class it is. One itera
 
 All losses here are means. The authors' code sums all but L_rec over the pixels, and multiplies by
 0.1: as means, alpha and beta are then 0.1 * 3,200 patches / 204,800 pixels = 0.0016, and L_rec,
-which they call crucial, would hardly be felt beside the sums; hence w_rec.
+which they call crucial, would hardly be felt beside the sums; hence w_rec. D learns classes on real
+source images, as in their code, and is asked about redrawn ones; in the document (3.2) it labels
+the redrawn image.
 """
 
 from __future__ import annotations
@@ -50,6 +52,8 @@ class Config:
 
     alpha: float = 0.0016
     """of D's class cross-entropy on redrawn source images, for F"""
+    auxiliary: bool = True
+    """False: D has one branch, and says nothing of classes (Table 4)"""
     beta: float = 0.0016
     """of the cross-domain adversary, for F"""
     w_rec: float = 10.0
@@ -108,7 +112,7 @@ class FeatureToImage:
             + says(d_rs, Origin.SOURCE_FAKE)
             + says(d_xt, Origin.TARGET_REAL)
             + says(d_rt, Origin.TARGET_FAKE)
-            + cross_entropy(c_xs, shrunk(y_s, c_xs))
+            + w.auxiliary * cross_entropy(c_xs, shrunk(y_s, c_xs))
         )
         moved = self.game.play(D=loss_D)
         # 2. G redraws faithfully, and passes for real in the same city.
@@ -123,7 +127,7 @@ class FeatureToImage:
         (d_rs, c_rs), (d_rt, _) = self.D(self.G(z_s, size)), self.D(self.G(z_t, size))
         loss_F = (
             supervised(z_s, y_s, self.F.align_corners, w.w_aux)
-            + w.alpha * cross_entropy(c_rs, shrunk(y_s, c_rs))
+            + w.auxiliary * w.alpha * cross_entropy(c_rs, shrunk(y_s, c_rs))
             + w.beta * (says(d_rs, Origin.TARGET_REAL) + says(d_rt, Origin.SOURCE_REAL))
         )
         return moved | self.game.play(F=loss_F)

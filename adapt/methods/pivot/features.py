@@ -40,7 +40,7 @@ class FeaturesConfig:
     """Whose features, and at which size images are seen."""
 
     features_network: str = "mobilenet_v2"
-    """a classifier of torchvision's; the document: Inception-ResNet-v2"""
+    """a classifier of torchvision's, or timm:NAME; the document's is timm:inception_resnet_v2"""
     features_weights: str = "imagenet"
     """imagenet (downloaded), none, or a .safetensors / .pth file of that network"""
     features_size: str = ""

@@ -67,6 +67,13 @@ def test_d_learns_the_four_origins() -> None:
     assert int(false[0].argmax()) in (Origin.SOURCE_FAKE, Origin.TARGET_FAKE)
 
 
+def test_without_the_auxiliary_loss_nobody_asks_for_classes() -> None:
+    method = FeatureToImage(dataclasses.replace(STRONG, alpha=1.0, auxiliary=False), tiny_run(), 4)
+    before = method.D.classes.weight.clone()
+    method.step(tiny_batch())
+    assert torch.equal(method.D.classes.weight, before)
+
+
 def origins(method: FeatureToImage) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean log-probability of each origin, of redrawn source and target images."""
     batch = tiny_batch()

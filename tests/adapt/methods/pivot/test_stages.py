@@ -15,6 +15,7 @@ from adapt.methods.pivot.config import RECIPES, Config
 from adapt.methods.pivot.frozen_network import FrozenNetwork
 from adapt.methods.pivot.quality import off
 from adapt.stages.ablation import read_recipe
+from roadshift import UserError
 
 SMALL = {
     "--weights": "none",
@@ -163,6 +164,22 @@ def test_weights_of_another_network_are_refused(
     more = ["--features-network", "resnet"]
     assert command(tiny_source, tiny_target, tmp_path / "run2", *more) == 2
     assert "did you mean 'resnet101'" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"), [("googlenet", 1024), ("timm:inception_resnet_v2", 1536)]
+)
+def test_networks_with_an_input_of_their_own(name: str, channels: int) -> None:
+    network = FrozenNetwork(name)
+    assert network(torch.rand(1, 3, 96, 128)).shape == (1, channels) == (1, network.channels)
+    if name.startswith("timm"):
+        assert network.normalise.mean.flatten().tolist() == [0.5] * 3
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_0", "vit_b_16", "timm:nobody"])
+def test_networks_that_cannot_be_asked_are_refused(name: str) -> None:
+    with pytest.raises(UserError, match=r"timm has no network|unknown --features-network"):
+        FrozenNetwork(name)
 
 
 def test_features_are_what_the_last_layer_reads() -> None:
