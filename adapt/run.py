@@ -75,7 +75,7 @@ class Run:
     style_beta: float = 0.01
     """of the shorter side: the half width of the window of amplitudes"""
     optimizer: Literal["sgd", "adam", "adamw"] | None = None
-    """the segmentor's; None for the network's own recipe"""
+    """the segmentor's; left out: that of the network's own recipe"""
     lr: float | None = None
     """of new layers; decays with power 0.9 to zero"""
     backbone_scale: float | None = None

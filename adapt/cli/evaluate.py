@@ -35,7 +35,7 @@ def evaluate(
     data
         labelled images, e.g. cityscapes:PATH#val
     which
-        last (the headline), best (of --keep-best-by, or selected on target labels), or a step that
+        last (the result), best (of --keep-best-by, or selected on target labels), or a step that
         --keep-every kept
     size
         HxW the images are resized to for the network; "" for the size of training

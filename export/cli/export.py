@@ -60,7 +60,7 @@ def export(
     count
         how many of them, evenly spread
     which
-        last (the headline), or best (selected on target labels)
+        last (the result), or best (of --keep-best-by, or selected on target labels)
     sign
         an Ed25519 private key (PEM) to sign the bundle's digest with
     reconstructor

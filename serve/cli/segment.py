@@ -40,7 +40,7 @@ def segment(
     Parameters
     ----------
     bundle
-        A folder made by `roadshift export`; with --server it is left out.
+        A folder made by `roadshift export`. With --server there is none: SOURCE alone is given.
     source
         A JPEG, PNG or WebP image, a folder of them, a video, or a camera: its number (0) or
         rtsp://…, until Ctrl-C. With --server no single image, and a folder becomes a video.
