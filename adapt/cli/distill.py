@@ -32,7 +32,7 @@ class StudentRun(Run):
     crop: str = ""
     """what the networks see in training; "" for the whole image"""
     optimizer: Literal["sgd", "adam", "adamw"] | None = None
-    """the student's; None for the network's own recipe"""
+    """the student's; left out: that of the network's own recipe"""
     source_size: Fixed[str] = ""
     size: str = ""
     """images are resized to this, in training and when deployed; "" for the teacher's size"""
