@@ -86,7 +86,7 @@ def demo(
     opened = [read_bundle(bundle, trust)]
     if bundle2 is not None:
         # The digest is that of one bundle, the first.
-        opened.append(read_bundle(bundle2, replace(trust, digest="")))
+        opened.append(read_bundle(bundle2, replace(trust, digest=None)))
         _check_classes(*opened)
     with listen(host, port) as listener, _scratch() as scratch, remote.client() as client:
         # Read at import: neither library reports its use, and uploads go where they are deleted.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import re
+import threading
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -26,8 +27,10 @@ from serve.http.envelope import request_id
 from serve.http.guard import Before
 from serve.models.service import Service
 
-_TRACED = ("/segment", "/v2/models/", "/v2/repository/")
+_TRACED = re.compile("/segment|/v2/models/.*/infer|/v2/repository/.*")
 """What is work. Probes and scrapes would drown it; a stream is no request, and has no end."""
+_LAST_SECONDS = 3.0
+"""A collector that does not answer holds up the end no longer."""
 
 
 class Tracing:
@@ -45,8 +48,10 @@ class Tracing:
                 f"--otlp-endpoint is {endpoint!r}: wanted a collector's address for OTLP over "
                 "HTTP, as http://localhost:4318"
             )
-        name = os.environ.get("OTEL_SERVICE_NAME", "roadshift")
-        self._provider = TracerProvider(resource=Resource.create({SERVICE_NAME: name}))
+        resource = Resource.create()
+        if str(resource.attributes[SERVICE_NAME]).startswith("unknown"):
+            resource = resource.merge(Resource({SERVICE_NAME: "roadshift"}))
+        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         exporter = OTLPSpanExporter(endpoint.rstrip("/") + "/v1/traces")
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("roadshift")
@@ -64,7 +69,7 @@ class Tracing:
             )
 
             async def chosen(scope: Scope, receive: Receive, send: Send) -> None:
-                work = scope["type"] == "http" and scope["path"].startswith(_TRACED)
+                work = scope["type"] == "http" and _TRACED.fullmatch(scope["path"])
                 await (within if work else guarded)(scope, receive, send)
 
             return chosen
@@ -86,7 +91,9 @@ class Tracing:
                 async with other(service):
                     yield
             finally:
-                await anyio.to_thread.run_sync(self._provider.shutdown)
+                sending = threading.Thread(target=self._provider.shutdown, daemon=True)
+                sending.start()
+                await anyio.to_thread.run_sync(sending.join, _LAST_SECONDS)
 
         return traced
 

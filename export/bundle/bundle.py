@@ -191,6 +191,9 @@ def _check_whole(bundle: Bundle) -> None:
     manifest = bundle.folder / MANIFEST
     images = images_in(bundle.files) or ["golden/0.png"]
     wanted = {*map(segmentor_file, bundle.precisions), *images, *map(labels_of, images)}
+    limits = [key for check in bundle.checks["precisions"].values() for key in check]
+    for limit, file_of in (("max_confidence_error", confidence_of), ("max_logit_error", logits_of)):
+        wanted |= set(map(file_of, images)) if limit in limits else set()
     if set(bundle.checks["precisions"]) != set(bundle.precisions):
         raise UserError(f"{manifest} lists other precisions than were checked: export again")
     for graph in drawing_graphs():

@@ -99,7 +99,7 @@ def _checks(value: Any) -> bool:
     if not (isinstance(usual, dict) and all(map(_real, (usual.get("mean"), usual.get("std"))))):
         return False
     return all(map(_limits, value["precisions"].values())) and all(
-        isinstance(value[key], dict) and isinstance(value[key].get("min_psnr"), int | float)
+        isinstance(value[key], dict) and _real(value[key].get("min_psnr"))
         for key in (graph.kind for graph in drawing_graphs())
         if key in value
     )
@@ -118,9 +118,9 @@ def _limits(check: Any) -> bool:
         return False
     shares = [check.get("min_agreement"), *(c.get("min_agreement") for c in classes)]
     errors = [check.get(f"max_{what}_error", 0.0) for what in ("confidence", "logit")]
-    return all(isinstance(n, int | float) and 0 <= n <= 1 for n in shares) and all(
-        isinstance(n, int | float) and n >= 0 for n in errors
-    )
+    if not all(map(_real, (*shares, *errors))):
+        return False
+    return all(0 <= (n or 0) <= 1 for n in shares) and all(n >= 0 for n in errors)
 
 
 RIGHT: dict[str, Callable[[Any], bool]] = {

@@ -6,7 +6,7 @@ each precision, and stand in the manifest: `checks["precisions"][p]`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,8 +60,8 @@ class Reproduction(NamedTuple):
                 name: min(one, other.classes[name], key=lambda c: c.agreement)
                 for name, one in self.classes.items()
             },
-            confidence=_larger(self.confidence, other.confidence),
-            logits=_larger(self.logits, other.logits),
+            confidence=_largest((self.confidence, other.confidence)),
+            logits=_largest((self.logits, other.logits)),
         )
 
     def limits(self, *, exact: bool) -> dict[str, Any]:
@@ -91,6 +91,12 @@ class Reproduction(NamedTuple):
         wrong: list[str] = []
         for name, limit in limits.get("classes", {}).items():
             found = self.classes[name].agreement if name in self.classes else 0.0
+            pixels = self.classes[name].pixels if name in self.classes else 0
+            if pixels != limit["pixels"]:
+                wrong.append(
+                    f"{pixels} pixels of {name} in the golden frames' labels (the manifest says "
+                    f"{limit['pixels']})"
+                )
             if not found >= limit["min_agreement"]:
                 wrong.append(
                     f"{found:.2%} of the {name} in the golden frames (wanted "
@@ -130,13 +136,15 @@ def reproduction(
             for c, name in enumerate(classes)
             if pixels[c] >= EVIDENCE
         },
-        confidence=max(confidence) if confidence else None,
-        logits=max(logits) if logits else None,
+        confidence=_largest(confidence),
+        logits=_largest(logits),
     )
 
 
-def _larger(one: float | None, other: float | None) -> float | None:
-    return max((x for x in (one, other) if x is not None), default=None)
+def _largest(values: Iterable[float | None]) -> float | None:
+    """nan if one is, None where nothing is known."""
+    known = [value for value in values if value is not None]
+    return float(np.max(known)) if known else None
 
 
 def _least(agreement: float) -> float:

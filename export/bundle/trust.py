@@ -23,14 +23,18 @@ PURPOSE = b"roadshift bundle "
 class Trust:
     """What a bundle must prove before it is used; by default that it is whole."""
 
-    digest: str = ""
+    digest: str | None = None
     """Take only the bundle of that digest, which export printed."""
     verify_key: Path | None = None
     """Take only a bundle that was signed (export --sign): the public key, a PEM file."""
 
+    def __post_init__(self) -> None:
+        if self.digest is not None and not self.digest.strip():
+            raise UserError("--digest is empty: give the one that export printed, or leave it out")
+
     def check(self, folder: Path, digest: str) -> None:
         """Raises UserError unless the bundle in `folder`, whose digest this is, proves it."""
-        if self.digest and self.digest.lower() != digest:
+        if self.digest is not None and self.digest.lower() != digest:
             raise UserError(
                 f"bundle {folder} has the digest {digest}, wanted {self.digest}: it is another "
                 "bundle, or was changed; copy the one that was exported, or give its digest"

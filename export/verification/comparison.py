@@ -86,7 +86,7 @@ class SizeComparison:
 
     def add(self, wanted: Wanted, found: SegmentorOutputs, label: Pixels | None) -> None:
         """One batch: the network's answer, the graph's, and the true labels where known."""
-        error = (found.logits - wanted.logits).abs()
+        error = (found.logits - wanted.logits).abs().nan_to_num(nan=math.inf)
         largest = float(error.max())
         self.errors.append((largest, float(error.mean()), _quantile(error, 0.999)))
         self.low = min(self.low, float(wanted.logits.min()))

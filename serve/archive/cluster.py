@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from export.bundle import read_bundle
 from export.bundle.graphs import Precision
 from roadshift import Failure, UserError
 from serve.archive.label import Archive, Round
@@ -127,10 +126,4 @@ def _labeller(
     bundle: Path, digest: str, out: Path, precision: Precision, monitor: bool
 ) -> Labeller:
     """Opened once in a worker's process."""
-    found = read_bundle(bundle).digest
-    if found != digest:
-        raise UserError(
-            f"{bundle} is another bundle on one of the machines ({found[:12]}, and here "
-            f"{digest[:12]}): copy it there"
-        )
-    return Labeller(bundle, out, precision, monitor)
+    return Labeller(bundle, digest, out, precision, monitor)

@@ -93,7 +93,8 @@ def label(
 def _round(archive: Archive, left: Sequence[Shard], left_over: Callable[[int], None]) -> None:
     """Labels what is left, until it is done or a worker dies."""
     count = min(archive.workers or os.cpu_count() or 1, len(left))
-    opened = (archive.bundle.folder, archive.out, archive.precision, archive.monitor)
+    bundle = archive.bundle
+    opened = (bundle.folder, bundle.digest, archive.out, archive.precision, archive.monitor)
     with ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _open, opened) as pool:
         try:
             waiting = [pool.submit(_label, one) for one in left]
@@ -107,9 +108,9 @@ def _round(archive: Archive, left: Sequence[Shard], left_over: Callable[[int], N
             raise
 
 
-def _open(bundle: Path, out: Path, precision: Precision, monitor: bool) -> None:
+def _open(bundle: Path, digest: str, out: Path, precision: Precision, monitor: bool) -> None:
     global _labeller  # noqa: PLW0603 - of this process: its bundle is opened once
-    _labeller = Labeller(bundle, out, precision, monitor)
+    _labeller = Labeller(bundle, digest, out, precision, monitor)
 
 
 def _label(shard: Shard) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from export.bundle import read_bundle
+from export.bundle import Trust, read_bundle
 from export.bundle.graphs import RECONSTRUCTOR, Precision
 from roadshift import UserError
 from serve.limits import pixel_limit
@@ -43,7 +43,10 @@ class Shard:
         return out / "shards" / f"{hashlib.sha256(known.encode()).hexdigest()[:16]}.csv"
 
     def _stamp(self, name: str) -> str:
-        stat = (self.root / name).stat()
+        try:
+            stat = (self.root / name).stat()
+        except OSError:
+            return "gone"
         return f"{stat.st_size} {stat.st_mtime_ns}"
 
 
@@ -70,10 +73,13 @@ def columns(classes: Sequence[str], monitor: bool) -> list[str]:
 class Labeller:
     """A bundle in a worker's process, on one thread: other cores have workers of their own."""
 
-    def __init__(self, bundle: Path, out: Path, precision: Precision, monitor: bool) -> None:
-        """With `monitor` it takes a bundle that `self_check_of` has a check for."""
+    def __init__(
+        self, bundle: Path, digest: str, out: Path, precision: Precision, monitor: bool
+    ) -> None:
+        """With `monitor` it takes a bundle that `self_check_of` has a check for. UserError for
+        another bundle than `digest` says: on another machine, or put there meanwhile."""
         self.out = out
-        read = read_bundle(bundle)
+        read = read_bundle(bundle, Trust(digest=digest))
         self.engine = Engine(read, threads=1, precision=precision)
         self.max_pixels = pixel_limit(read)
         self.check = self_check_of(read) if monitor else None
@@ -81,12 +87,13 @@ class Labeller:
 
     def label(self, shard: Shard) -> None:
         """Labels its frames, then writes its table, with a row also of what cannot be read."""
+        path = shard.table(self.out)  # of the frames as they are before they are read
         table = io.StringIO(newline="")
         names = columns(self.engine.bundle.classes, self.check is not None)
         writer = csv.DictWriter(table, names, restval="")
         writer.writeheader()
         writer.writerows(self._rows(shard))
-        write_whole(shard.table(self.out), table.getvalue().encode())
+        write_whole(path, table.getvalue().encode())
 
     def _rows(self, shard: Shard) -> Iterator[Row]:
         for name in shard.names:

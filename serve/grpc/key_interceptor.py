@@ -25,7 +25,7 @@ class KeyInterceptor(grpc.aio.ServerInterceptor):
         probe = handler_call_details.method.startswith(f"/{HEALTH}/")
         if probe or self._keys.opens(metadata.get("authorization", "")):
             return await continuation(handler_call_details)
-        return grpc.unary_unary_rpc_method_handler(_refuse)
+        return grpc.stream_unary_rpc_method_handler(_refuse)  # its message is not waited for
 
 
 async def _refuse(_: Any, context: Any) -> None:

@@ -47,7 +47,7 @@ def grpc_on(
         by_address = AddressInterceptor(limits.address_connections)
         by_key = () if keys is None else (KeyInterceptor(keys),)
         server = grpc.aio.server(
-            interceptors=[by_address, *by_key, *inner],
+            interceptors=[*by_key, by_address, *inner],
             maximum_concurrent_rpcs=limits.connections,
             options=[
                 ("grpc.max_receive_message_length", most),

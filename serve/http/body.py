@@ -41,8 +41,9 @@ async def read_body(request: Request, limits: Limits, share: Share) -> bytes:
     encoding = request.headers.get("content-encoding", "").strip().lower()
     if encoding in ("", "identity"):
         return body
-    inflated = await anyio.to_thread.run_sync(inflate, body, encoding, limits.body_bytes)
-    share.take(len(inflated))
+    async with share.inflating:
+        inflated = await anyio.to_thread.run_sync(inflate, body, encoding, limits.body_bytes)
+        share.take(len(inflated))
     return inflated
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from ipaddress import ip_address
 from typing import NamedTuple, TypeAlias
 
 from starlette.datastructures import Headers
@@ -26,7 +27,8 @@ class Guard(NamedTuple):
 
     def before(self, app: ASGIApp, address: str) -> ASGIApp:
         """The app, guarded as is right for a socket on that address."""
-        known = [*LOOPBACK, *self.hosts] if address in LOOPBACK or self.hosts else []
+        local = ip_address(address.partition("%")[0]).is_loopback
+        known = [*LOOPBACK, address, *self.hosts] if local or self.hosts else []
         if self.keys is not None:
             app = KeyCheck(app, self.keys)
         app = OriginCheck(app, known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain, count
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
@@ -102,9 +103,10 @@ class _Parts:
                 413, f"the form holds more than {_MOST_IMAGES} files: send less at a time"
             )
         stem = _NAME.sub("_", PurePath(self._name).stem)[:60].strip(".") or "image"
-        if stem in [file.name for file in self.files]:
-            stem = f"{stem}-{len(self.files)}"
-        self.files.append(Upload(stem, bytes(self._data)))
+        taken = {file.name for file in self.files}
+        names = chain([stem], (f"{stem}-{i}" for i in count(len(taken))))
+        name = next(each for each in names if each not in taken)
+        self.files.append(Upload(name, bytes(self._data)))
 
     def _finish(self) -> None:
         self.whole = True

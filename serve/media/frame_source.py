@@ -47,8 +47,8 @@ def shown(source: str) -> str:
     """The source for messages: without a user's name and password."""
     if not source.startswith(_SCHEMES):
         return source
-    place = urlsplit(source)
-    return place._replace(netloc=place.netloc.rpartition("@")[2], query="").geturl()
+    scheme, _, rest = source.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"  # also of odd passwords
 
 
 @contextmanager

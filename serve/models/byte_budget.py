@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from types import TracebackType
 
 from serve.limits import Refusal
+
+_INFLATING = 2
+"""Bodies that are decompressed at a time."""
 
 
 class ByteBudget:
@@ -19,6 +23,8 @@ class ByteBudget:
         self.most, self.used = most, 0
         self.coming: set[Share] = set()
         """The shares of bodies that still come in."""
+        self.inflating = asyncio.Semaphore(_INFLATING)
+        """Held while a body is decompressed: until then nobody knows its bytes."""
 
 
 class Share:
@@ -26,6 +32,7 @@ class Share:
 
     def __init__(self, budget: ByteBudget) -> None:
         self._budget, self.held = budget, 0
+        self.inflating = budget.inflating
         self._stop: Callable[[], None] = lambda: None
 
     def __enter__(self) -> Share:

@@ -82,9 +82,10 @@ class Catalogue:
         version = self._versions[bundle] = self._versions.get(bundle, 0) + bool(graphs)
         return self._replace(bundle, [self._make(graph, str(version)) for graph in graphs])
 
-    def prepare(self) -> None:
-        """Has what looks at frames read the golden ones; it may take its time."""
-        for model in self.segmentors:
+    def prepare(self, bundle: str | None = None) -> None:
+        """Has what looks at frames, of one bundle or all, read the golden ones; it may take its
+        time."""
+        for model in self.segmentors if bundle is None else self._bundles[bundle]:
             if model.drift is not None:
                 model.drift.prepare()
 

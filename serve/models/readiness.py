@@ -29,6 +29,8 @@ class Readiness:
 
     @unready.setter
     def unready(self, why: str | None) -> None:
+        if self._stopping is not None:
+            return  # a check that ends only now changes nothing
         self._unready = why
         for told in self.on_change:
             told()
@@ -40,8 +42,8 @@ class Readiness:
 
     def stop(self) -> None:
         """From now on all are refused, and who is under way has its grace's seconds left."""
-        self._stopping = time.monotonic()
         self.unready = "the server stops"
+        self._stopping = time.monotonic()
 
     @property
     def grace_left(self) -> float:

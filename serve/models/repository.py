@@ -31,7 +31,8 @@ class Repository:
     def __init__(self, catalogue: Catalogue, openers: Mapping[str, Opener]) -> None:
         self._catalogue, self._openers = catalogue, openers
         self._change = asyncio.Lock()
-        self._before: list[Model] = []
+        self._before: set[Model] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def load(self, name: str) -> None:
         """Reads the bundle's folder again, and offers what is there now.
@@ -51,8 +52,8 @@ class Repository:
                     f"what is in the folder of {name!r} now is damaged, another bundle, or does "
                     "not reproduce its golden frames; the server's log says more. Nothing changed",
                 ) from error
-            self._before += self._catalogue.put(name, graphs)
-            await anyio.to_thread.run_sync(self._catalogue.prepare)
+            self._end(self._catalogue.put(name, graphs))
+            await anyio.to_thread.run_sync(self._catalogue.prepare, name)
             version = self._catalogue.models[name].spec.version
             log.info("%s: version %s is loaded: %s", name, version, found)
 
@@ -60,7 +61,7 @@ class Repository:
         """Offers the bundle no more; requests that have begun are answered. Refusal as `load`."""
         self._opener(name)
         async with self._change:
-            self._before += self._catalogue.put(name, ())
+            self._end(self._catalogue.put(name, ()))
             log.info("%s is unloaded", name)
 
     def _opener(self, name: str) -> Opener:
@@ -76,9 +77,22 @@ class Repository:
 
     async def _drained(self) -> None:
         """Waits for the requests that began with versions that are offered no more."""
-        while any(model.under_way for model in self._before):
+        while self._before:
             await asyncio.sleep(_LOOK_SECONDS)
-        self._before.clear()
+
+    def _end(self, models: Sequence[Model]) -> None:
+        """Lets go of versions that are offered no more, each with its last request."""
+        self._before |= set(models)
+        for model in models:
+            task = asyncio.create_task(self._let_go(model))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _let_go(self, model: Model) -> None:
+        while model.under_way:
+            await asyncio.sleep(_LOOK_SECONDS)
+        model.metrics.pending = lambda: 0  # the figures stay, without the graph behind them
+        self._before.discard(model)
 
 
 def _opened(opener: Opener, name: str) -> tuple[Sequence[Graph], str]:

@@ -46,8 +46,9 @@ class Service:
         self.metrics = Metrics()
         self.bodies = ByteBudget(limits.all_bodies_bytes)
         cores = os.cpu_count() or 1
+        at_once = limits.waiting + limits.max_batch
         self._decoders = Workers("being decoded or waiting for it", cores, limits.waiting)
-        self._encoders = Workers("being encoded", cores)
+        self._encoders = Workers("being encoded or waiting for it", cores, at_once)
         self._device = SharedDevice()
         self.catalogue = Catalogue(self._model)
         self.monitor = SelfCheckMonitor(

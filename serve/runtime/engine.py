@@ -97,16 +97,11 @@ class Engine(Graph):
         or an output that is not as the manifest promises.
         """
         golden = self.bundle.golden()
-        found = [Found(labels) for labels in self._labels_of([one.image for one in golden])]
-        if outputs:
-            found = [
-                Found(one.labels, *self._other_outputs(frame.image))
-                for one, frame in zip(found, golden, strict=True)
-            ]
+        found = self._found([one.image for one in golden], outputs)
         result = reproduction(golden, found, self.bundle.classes)
-        alone = Found(self.segment(golden[0].image[None]).labels[0])
-        first = reproduction(golden[:1], [alone], self.bundle.classes)
-        result = result._replace(agreement=min(result.agreement, first.agreement))
+        alone = self._found([golden[0].image], outputs)
+        worse = reproduction(golden[:1], alone, self.bundle.classes).or_worse(result)
+        result = worse._replace(classes=result.classes)
         if wrong := not_as_exported(result, self.bundle, self.precision):
             raise Failure(
                 f"on this device bundle {self.bundle.name} gives {'; '.join(wrong)}: use another "
@@ -114,22 +109,13 @@ class Engine(Graph):
             )
         return result
 
-    def _labels_of(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
-        """Labels of each image; two of one size that follow each other in one call, where the graph
-        takes several."""
-        found: list[NDArray[np.uint8]] = []
-        while len(found) < len(images):
-            pair = images[len(found) : len(found) + 2]
-            if self.inputs[0].shape[0] == 1 or pair[0].shape != pair[-1].shape:
-                pair = pair[:1]
-            together = np.stack(pair)
-            self.check(together.shape)
-            found += list(self.at_once(together, ["labels"])["labels"])
-        return found
-
-    def _other_outputs(self, image: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any]]:
-        answer = self.run(image[None], ["confidence", "logits"])
-        return answer["confidence"][0], answer["logits"][0]
+    def _found(self, images: Sequence[NDArray[np.uint8]], outputs: bool) -> list[Found]:
+        """What comes out for each image, in batches of two; labels as they are served, alone."""
+        labels = self.in_batches(images, 2, ["labels"])
+        if not outputs:
+            return [Found(**one) for one in labels]
+        others = self.in_batches(images, 2, ["confidence", "logits"])
+        return [Found(**one, **other) for one, other in zip(labels, others, strict=True)]
 
 
 def not_as_exported(result: Reproduction, bundle: Bundle, precision: str) -> list[str]:

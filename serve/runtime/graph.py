@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -61,6 +62,7 @@ class Graph(ABC):
                 f"{_listing(given)}; wanted {_listing(wanted)} of {_listing(taken)}: "
                 "export the run again"
             )
+        self._check_names()
         sizes = self.inputs[0].shape[1:3]
         if sizes not in ((-1, -1), bundle.size):
             raise Failure(
@@ -70,6 +72,17 @@ class Graph(ABC):
             )
         # A device that does not start should say so now, not at the first frame.
         self.sessions.open(self.first)
+
+    def _check_names(self) -> None:
+        """Failure where the file was exported with other classes or colours than the manifest's."""
+        told = {each.key: each.value for each in self.sessions.read().metadata_props}
+        for key in ("classes", "palette"):
+            mine = json.dumps(getattr(self.bundle, key))
+            if key in told and json.loads(told[key]) != json.loads(mine):
+                raise Failure(
+                    f"{self.file} of bundle {self.bundle.folder} was exported with other {key}, "
+                    f"{told[key][:80]}, than its manifest has, {mine[:80]}: export the run again"
+                )
 
     @property
     @abstractmethod
@@ -107,6 +120,22 @@ class Graph(ABC):
             raise UserError(
                 f"this bundle takes {self.inputs[0].shape[0]} image(s) at a time, got {shape[0]}"
             )
+
+    def in_batches(
+        self, given: Sequence[NDArray[np.uint8]], count: int, wanted: Sequence[str]
+    ) -> list[dict[str, NDArray[Any]]]:
+        """The named outputs for each [h,w,*channels]; `count` of one size that follow each other
+        are run in one call, where the graph takes several. Raises like `run`."""
+        found: list[dict[str, NDArray[Any]]] = []
+        while len(found) < len(given):
+            batch = given[len(found) : len(found) + count]
+            if self.inputs[0].shape[0] == 1 or len({one.shape for one in batch}) > 1:
+                batch = batch[:1]
+            together = np.stack(batch)
+            self.check(together.shape)
+            answers = self.at_once(together, wanted)
+            found += [{name: answers[name][i] for name in wanted} for i in range(len(batch))]
+        return found
 
     def pixels(self, shape: Sequence[int]) -> int:
         """The pixels of an input of this shape ([n,h,w,*channels]) as the memory sees them: a small

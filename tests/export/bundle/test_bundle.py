@@ -277,6 +277,14 @@ def test_what_a_translator_drew_is_read(tmp_path: Path) -> None:
         assert np.array_equal(one.image, image)
 
 
+def test_what_has_a_limit_has_files_to_hold_it_to(tmp_path: Path) -> None:
+    bundle = write(tmp_path / "b")
+    limits = {"min_agreement": 1, "max_confidence_error": 0.5}
+    rewrite(bundle.folder, checks={"precisions": {"fp32": limits}})
+    with pytest.raises(UserError, match=r"lists no golden/0.confidence.png"):
+        read_bundle(bundle.folder)
+
+
 @pytest.mark.parametrize(
     ("graph", "how"), [("reconstructor", "rebuilt"), ("translator", "translated")]
 )

@@ -63,6 +63,26 @@ def test_what_a_global_share_does_not_see(found: Found, reason: str, exact: bool
     assert any(said.startswith(reason) for said in result.reasons(limits))
 
 
+def test_what_is_no_number_in_a_later_frame() -> None:
+    """Python's max keeps the first of two when the second is nan."""
+    limits = reproduction([ONE, ONE], [GOOD, GOOD], CLASSES).limits(exact=True)
+    bad = GOOD._replace(logits=ONE.logits * np.nan)
+    result = reproduction([ONE, ONE], [GOOD, bad], CLASSES)
+    assert [said.split("%")[0] for said in result.reasons(limits)] == ["logits that are off by nan"]
+    worse = reproduction([ONE], [GOOD], CLASSES).or_worse(reproduction([ONE], [bad], CLASSES))
+    assert np.isnan(worse.logits)
+
+
+def test_pixels_that_the_manifest_counts_otherwise() -> None:
+    """As where two classes' names are exchanged."""
+    result = reproduction([ONE], [GOOD], CLASSES)
+    limits = result.limits(exact=True)
+    limits["classes"]["bus"]["pixels"] = 401
+    assert result.reasons(limits) == [
+        "400 pixels of bus in the golden frames' labels (the manifest says 401)"
+    ]
+
+
 def test_a_lower_precision_may_lose_half_as_much_again() -> None:
     labels = ONE.labels.copy()
     labels[:2, :20] = 0  # a tenth of the bus

@@ -116,3 +116,10 @@ def test_a_key_of_openssl(signed: Bundle, tmp_path: Path) -> None:
 def test_a_signed_bundle_is_replaced_by_one_without(signed: Bundle) -> None:
     again = write_bundle(signed, {"segmentor.onnx": b"other"}, signed.golden())
     assert not (again.folder / SIGNATURE).exists()
+
+
+@pytest.mark.parametrize("digest", ["", "  "])
+def test_an_empty_digest_is_a_mistake(digest: str) -> None:
+    """As of a shell's variable that is not set: it would let every bundle in."""
+    with pytest.raises(UserError, match="--digest is empty"):
+        Trust(digest=digest)

@@ -20,6 +20,7 @@ from export.bundle import Bundle
 from roadshift import Failure, UserError
 from serve.archive import label as module
 from serve.archive.label import Archive, label
+from serve.archive.shard import Labeller, shards_of
 from serve.cli.label import label as command
 from serve.models.self_check.self_check import SelfCheck
 
@@ -68,6 +69,30 @@ def test_what_is_there_is_kept_and_what_changed_is_made_again(tiny: Bundle, tmp_
     changed = [path for path, at in before.items() if path.stat().st_mtime_ns != at]
     assert changed == [out / "labels/drive1/001.png.png"]
     assert len(rows(out)) == 4
+
+
+def test_a_frame_that_changes_while_it_is_labelled_is_not_done(
+    tiny: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that is still being copied: its labels are of what was there before."""
+    source, out = frames(tmp_path / "in", 1), tmp_path / "out"
+    [shard] = shards_of(source, 64)
+    labeller = Labeller(tiny.folder, tiny.digest, out, "fp32", False)
+    real = labeller.engine.segment
+
+    def segment(image: np.ndarray, **more: bool) -> object:
+        cv2.imwrite(str(source / shard.names[0]), picture(9))
+        os.utime(source / shard.names[0], (1, 1))
+        return real(image, **more)
+
+    monkeypatch.setattr(labeller.engine, "segment", segment)
+    labeller.label(shard)
+    assert not shard.table(out).is_file()
+    monkeypatch.undo()
+    labeller.label(shard)
+    assert shard.table(out).is_file()
+    with pytest.raises(UserError, match="another bundle"):
+        Labeller(tiny.folder, "0" * 64, out, "fp32", False)
 
 
 def test_the_least_sure_come_first(tiny: Bundle, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import onnx
 import pytest
 
@@ -168,6 +169,56 @@ def test_a_wrong_drawing(kit, tmp_path):
     others = {"reconstructor.onnx": kit.drawing(None, swapped)}
     with pytest.raises(Failure, match="rebuilds a golden image to"):
         checked(kit.make_exact(tmp_path / "b", others=others))
+
+
+def first_for_all(graph, output):
+    """The graph, with the first frame's answer for every frame of a batch."""
+    model = onnx.load_from_string(graph)
+    for node in model.graph.node:
+        node.output[:] = ["own" if name == output else name for name in node.output]
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([0]), "zeroth"))
+    made = onnx.helper.make_node
+    model.graph.node.extend([
+        made("Gather", ["own", "zeroth"], ["first"]),
+        made("Shape", ["own"], ["whole"]),
+        made("Expand", ["first", "whole"], [output]),
+    ])  # fmt: skip
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [("labels", "of a golden frame's labels"), ("confidence", "confidence that are off by")],
+)
+def test_the_first_answer_for_a_whole_batch(exact, kit, tmp_path, output, said):
+    engine, good = Engine(exact, route="dense", threads=1), exact.path("segmentor.onnx")
+    golden = [
+        one._replace(confidence=engine.segment(one.image[None], confidence=True).confidence[0])
+        for one in exact.golden()
+    ]
+    limits = {**exact.checks["precisions"]["fp32"], "max_confidence_error": 0.5}
+    fields = {"golden": golden, "checks": {**exact.checks, "precisions": {"fp32": limits}}}
+    checked(changed(exact, tmp_path, **fields))
+    graph = first_for_all(good.read_bytes(), output)
+    bundle = kit.make_exact(tmp_path / "b", graph=graph)
+    fields["checks"] = {**bundle.checks, "precisions": {"fp32": limits}}
+    with pytest.raises(Failure, match=said):
+        checked(changed(bundle, tmp_path, **fields))
+
+
+def test_the_first_drawing_for_a_whole_batch(kit, tmp_path):
+    others = {"reconstructor.onnx": first_for_all(kit.drawing(None), "image")}
+    with pytest.raises(Failure, match="rebuilds a golden image to"):
+        checked(kit.make_exact(tmp_path / "b", others=others))
+
+
+def test_names_that_the_graph_contradicts(kit, tmp_path, ends):
+    model = onnx.load_from_string(kit.graph(None))
+    onnx.helper.set_model_props(model, {"classes": json.dumps(kit.classes[::-1])})
+    bundle = kit.make_bundle(tmp_path / "b", graph=model.SerializeToString())
+    code, _, errors = ends(bundle.folder)
+    assert code == 1
+    assert "was exported with other classes, " in errors
 
 
 def test_a_graph_with_another_interface(kit, tmp_path, ends):

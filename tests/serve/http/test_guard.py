@@ -1,6 +1,7 @@
 """Keys: who has none is refused, over every way in."""
 
 import json
+import threading
 
 import anyio
 import grpc
@@ -15,7 +16,7 @@ from roadshift import UserError
 from serve.cli.access_options import AccessOptions
 from serve.cli.serve import serve
 from serve.grpc.server import grpc_on
-from serve.http.guard import Guard, OriginCheck
+from serve.http.guard import Guard, HostCheck, OriginCheck
 from serve.models.api_keys import ApiKeys, read_keys
 
 KEY, OTHER = "0123456789abcdef", "fedcba9876543210"
@@ -46,6 +47,24 @@ def test_no_key_no_answer(guarded, kit, value):
 @pytest.mark.parametrize("value", [f"Bearer {KEY}", f"bearer  {OTHER}"])
 def test_any_of_the_keys_opens(guarded, value):
     assert guarded[0].get("/metrics", headers={"Authorization": value}).status_code == 200
+
+
+def test_who_has_no_key_cannot_keep_a_call_open(guarded):
+    """It is refused before its message, which never comes."""
+    with grpc.insecure_channel(guarded[1]) as channel:
+        call = channel.stream_unary("/inference.GRPCInferenceService/ModelInfer")
+        silent = threading.Event()
+        refused = call.future(iter(lambda: silent.wait(10) and b"", None))
+        assert refused.exception(timeout=5).code() == grpc.StatusCode.UNAUTHENTICATED
+        silent.set()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.1.1", "::1"])
+def test_every_loopback_address_answers_to_its_names_alone(address):
+    guard = Guard().before(None, address)
+    assert isinstance(guard, HostCheck)
+    assert {address, "localhost"} <= set(guard._hosts)
+    assert isinstance(Guard().before(None, "0.0.0.0"), OriginCheck)
 
 
 def test_probes_need_no_key(guarded):

@@ -113,6 +113,16 @@ def test_a_file_without_a_name(client, kit):
         assert np.array_equal(labels, kit.true_labels(image))
 
 
+def test_every_file_of_a_form_has_a_name_of_its_own(client, kit):
+    data = encode_png(kit.random_image(1))
+    head = b'--b\r\nContent-Disposition: form-data; name="x"; filename="%s.png"\r\n\r\n'
+    parts = [head % name + data + b"\r\n" for name in (b"a", b"a-2", b"a", b"a-3")]
+    answer = client.post("/segment", **form(b"".join(parts) + b"--b--\r\n"))
+    names = zipfile.ZipFile(io.BytesIO(answer.content)).namelist()
+    assert names[:2] == ["a.labels.png", "a-2.labels.png"]
+    assert len(set(names)) == 4
+
+
 def test_wrong_forms(client, kit):
     part = b'--b\r\nContent-Disposition: form-data; name="a"; filename="a.png"\r\n\r\n'
     for body, wrong in (

@@ -58,6 +58,11 @@ def test_a_camera_on_the_network_becomes_a_video(tiny, stream, tmp_path):
     assert [remark in line for line in report.remarks] == [True] * bool(missed)
 
 
+@pytest.mark.parametrize("password", ["hidden", "hid#den", "hid/den", "hid@den", "hid?den"])
+def test_no_password_is_shown(password):
+    assert shown(f"rtsp://driver:{password}@camera:554/street?x=1") == "rtsp://camera:554/street"
+
+
 def test_a_camera_with_a_password(stream):
     with camera(stream, 0.5, password="hidden") as url, frames_from(url) as (taken, _, total):
         assert next(taken).frame.shape == (48, 64, 3)

@@ -1,6 +1,8 @@
 """Bundles that change while the server answers."""
 
+import gc
 import shutil
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -219,6 +221,20 @@ def test_the_figures_of_the_version_before_stay(folder, kit):
             if sample.name == "nv_inference_count"
         }
         assert found == {"2": 1, "3": 1}
+
+
+def test_versions_that_are_offered_no_more_leave_the_memory(folder, kit):
+    with serving(folder, kit) as client:
+        for _ in range(2):
+            assert client.post(LOAD).status_code == 200
+        kit.small(client)
+        before = weakref.ref(client.opened[0])
+        now = weakref.ref(client.opened[1])
+        client.opened.clear()
+        kit.wait_until(lambda: gc.collect() >= 0 and before() is None)
+        assert now() is not None
+        assert client.post(UNLOAD).status_code == 200
+        kit.wait_until(lambda: gc.collect() >= 0 and now() is None)
 
 
 def test_by_tritons_clients(folder, kit):

@@ -40,7 +40,7 @@ def test_it_waits_for_the_others(tiny, kit):
         server.service.readiness.others_ready = lambda: asyncio.to_thread(others.wait, 10)
         thread.start()
         engine.gate.set()
-        kit.wait_until(lambda: engine.runs > 0)
+        assert engine.entered.wait(10)
         assert asked().status_code == 503
         others.set()
         kit.wait_until(lambda: asked().status_code == 200)
