@@ -137,8 +137,8 @@ class Run:
 
 
 def uncoloured(run: Run) -> Run:
-    """The run for draws in the images' own colours: its method changes them in its step."""
-    return replace(run, colour_jitter=0.0, blur=0.0, style="")
+    """The run for draws as the images are, in colours and in number: its method changes them."""
+    return replace(run, colour_jitter=0.0, blur=0.0, style="", sample_rare=False)
 
 
 def parse_size(text: str, option: str) -> tuple[int, int] | None:

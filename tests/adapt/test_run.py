@@ -13,8 +13,17 @@ def test_every_setting_is_of_one_group() -> None:
 
 
 def test_uncoloured_draws_leave_the_geometry() -> None:
-    run = Run(source="", target="", out=Path(), scale=(0.5, 2.0), blur=0.5, style="fourier")
+    run = Run(
+        source="",
+        target="",
+        out=Path(),
+        scale=(0.5, 2.0),
+        blur=0.5,
+        style="fourier",
+        sample_rare=True,
+    )
     plain = uncoloured(run)
     assert plain.colour_jitter == plain.blur == 0
     assert not plain.style
-    assert all(getattr(plain, n) == getattr(run, n) for n in DATA_FIELDS - {"style"})
+    assert not plain.sample_rare
+    assert all(getattr(plain, n) == getattr(run, n) for n in DATA_FIELDS - {"style", "sample_rare"})

@@ -27,10 +27,15 @@ class Config(translation.Config, joint.Config):
     """a pseudo label needs its class's median confidence, or this where that is higher"""
 
     def __post_init__(self) -> None:
-        for name in ("width", "blocks", "rounds", "translate_steps", "pretrain_steps"):
+        steps = ("translate_steps", "translate_batch", "pretrain_steps")
+        for name in ("width", "blocks", "rounds", *steps):
             if getattr(self, name) < 1:
                 flag = name.replace("_", "-")
                 raise UserError(f"--{flag} is {getattr(self, name)}; it must be at least 1")
+        for name in ("alpha", "beta", "w_adv", "history"):
+            if getattr(self, name) < 0:
+                flag = name.replace("_", "-")
+                raise UserError(f"--{flag} is {getattr(self, name)}; wanted 0 or more")
         if self.tau <= 0:
             raise UserError(f"--tau is {self.tau}; a temperature must be above 0")
 

@@ -71,7 +71,7 @@ class Segmentation:
             cross_entropy(z_s, y_s)
             + cross_entropy(z_t, y_t)  # 0 in the first round, which has no pseudo labels
             + w.w_adv * cross_entropy_to(d_t, SOURCE)
-            + w.w_aux * cross_entropy(torch.cat([aux_s, aux_t]), torch.cat([y_s, y_t]))
+            + w.w_aux * (cross_entropy(aux_s, y_s) + cross_entropy(aux_t, y_t))
         )
         return torch.cat([z_s, z_t]), loss_D, loss_G
 

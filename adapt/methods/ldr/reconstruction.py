@@ -70,7 +70,8 @@ class Rebuilding(NamedTuple):
     discrimination: Tensor
     """-L_adv (Eq. 4), which D_1..D_3 minimise"""
     adversarial: Tensor
-    """rebuilt images pass for real: the part of Eq. 4 that moves, in its non-saturating form"""
+    """rebuilt images pass for real: the part of Eq. 4 that moves M, in its non-saturating form
+    (that of real images, which would move G through Omega, is left out)"""
     reconstruction: Tensor
     """L_rec (Eq. 5)"""
 
@@ -94,8 +95,8 @@ class Rebuilder:
         )
         adversarial = _sum(cross_entropy_to(fake, REAL) for _, _, fake in judged)
         halves = [f.chunk(2) for features, _, _ in judged for f in features]
-        # The real side is what is to be matched: no gradient moves it.
-        matching = _sum(l1_loss(fake, real.detach()) for real, fake in halves)
+        # Both sides read Omega, and through both it is moved; M is through the rebuilt one alone.
+        matching = _sum(l1_loss(fake, real) for real, fake in halves)
         rec = w.w_perceptual * self._perceptual(rebuilt, x) + w.w_matching * matching
         return Rebuilding(loss_D_k, adversarial, rec)
 

@@ -38,6 +38,25 @@ def softplus(x: float) -> float:
     return math.log1p(math.exp(x))
 
 
+def test_both_sides_of_equation_5_move_the_label_map() -> None:
+    """Omega is predicted: where the real side stood still, G would learn to look like its past."""
+    torch.manual_seed(0)
+    config = dataclasses.replace(TINY, w_perceptual=0.0)
+    rebuild = Rebuilder(config, 2)
+    rebuild.M = Fixed(torch.rand(1, 3, 64, 64))  # type: ignore[assignment] - does not hear Omega
+    x, omega = torch.rand(1, 3, 64, 64), torch.rand(1, 2, 64, 64, requires_grad=True)
+    [found] = torch.autograd.grad(rebuild(omega, x).reconstruction, omega)
+    real, fake = (rebuild.D_k(torch.cat([omega, y], 1)) for y in (x, rebuild.M(omega)))
+    literal = sum(
+        (a - b).abs().mean()
+        for one, other in zip(real, fake, strict=True)
+        for a, b in zip(one.features, other.features, strict=True)
+    )
+    [wanted] = torch.autograd.grad(literal, omega)
+    assert float(wanted.abs().sum()) > 0
+    torch.testing.assert_close(found, wanted)
+
+
 def test_equations_1_and_2() -> None:
     """One source and one target pixel, two classes: every term from its formula."""
     z = torch.tensor([[2.0, 0.0], [0.0, 1.0]]).view(2, 2, 1, 1)  # source, target
