@@ -19,7 +19,7 @@ from export.graph.onnx_file import OPSET
 from export.precision.accuracy import LabelJudge
 from export.precision.budget import budget_reasons
 from export.precision.lower import Lowered, Lowering, lower
-from export.provenance import plain
+from export.provenance import plain, public_scores
 from export.report.document import markdown, page
 from export.report.model_card import model_card
 from export.report.report import Evidence, report
@@ -185,7 +185,7 @@ def _described(
         route=exported.route,
         opset=OPSET,
         provenance=exported.facts,
-        scores=plain(saved.info.scores),
+        scores=public_scores(saved.info.scores),
         checks=plain(checks),
         files={},
     )

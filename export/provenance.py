@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import onnx
@@ -11,6 +12,7 @@ import torch
 
 from adapt.checkpoint import RunInfo
 from adapt.networks.segmentor import Normalise, Segmentor
+from export.bundle.data_name import public_spec
 from roadshift import __version__
 
 
@@ -20,8 +22,8 @@ def provenance(segmentor: Segmentor, info: RunInfo) -> dict[str, Any]:
     facts = {
         "method": info.method,
         "network": info.network,
-        "source": info.source,
-        "target": info.target,
+        "source": public_spec(info.source),
+        "target": public_spec(info.target),
         "fingerprints": info.fingerprints,
         "commit": info.commit,
         "steps": info.steps,
@@ -45,6 +47,15 @@ def provenance(segmentor: Segmentor, info: RunInfo) -> dict[str, Any]:
         },
     }
     return plain(facts)
+
+
+def public_scores(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """A run's scores by data set, without a folder of the machine that scored it."""
+    own = {"run", "data"}
+    return {
+        public_spec(data): plain({k: v for k, v in score.items() if k not in own})
+        for data, score in scores.items()
+    }
 
 
 def plain(value: Any) -> Any:

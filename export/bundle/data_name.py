@@ -17,3 +17,9 @@ def data_name(spec: str) -> str:
     if not parts:
         return place
     return parts[-1] if kind == "folder" or re.search(r"[/\\]", path) else place
+
+
+def public_spec(spec: str) -> str:
+    """The spec as a bundle has it: data by name and their split, no folder of a machine."""
+    split = spec.partition("#")[2]
+    return data_name(spec) + (f"#{split}" if split else "")

@@ -9,6 +9,7 @@ from typing import Any
 
 import onnx
 
+from export.bundle.data_name import public_spec
 from export.frames import Frames, Pixels
 from export.precision.accuracy import LabelJudge
 from export.precision.budget import Budget
@@ -126,4 +127,4 @@ def _int8(
 
 
 def _frames(lowering: Lowering) -> str:
-    return f"{lowering.calibration.count} frames of `{lowering.calibration.spec}`"
+    return f"{lowering.calibration.count} frames of `{public_spec(lowering.calibration.spec)}`"

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from export.bundle import Golden
+from export.bundle.data_name import public_spec
 from export.bundle.graphs import SEGMENTOR
 from export.bundle.reproduction import Found, Reproduction, reproduction
 from export.frames import Frames, Pixels, Size
@@ -143,7 +144,7 @@ def verify(
     return [
         Verification(
             candidate=candidate,
-            spec=trial.frames.spec,
+            spec=public_spec(trial.frames.spec),
             labelled=trial.frames.labelled,
             sizes=tuple(check[i] for check in checks),
             golden=_reproduced(candidate, trial.golden, subject.classes),
