@@ -81,6 +81,8 @@ async def _read(request: Request, limits: Limits, share: Share) -> bytes:
     share.whole()
     if room.cancelled_caught:
         raise no_room()
+    if scope.cancelled_caught:  # also where a last chunk moved the deadline that had passed
+        raise TimeoutError
     return b"".join(body)
 
 

@@ -104,7 +104,7 @@ def test_what_was_done_is_said_and_reported(made) -> None:
     text = bundle.path("report.md").read_text()
     for wanted in (
         "## How int8 was made",
-        "scales by entropy from 6 frames of `folder:street`",
+        "scales by entropy from 6 frames of `street`",
         "## Labels equal, by torch's margin",
         "| margin | of the pixels | fp32 | fp16 | int8 |",
         "## As a server runs it",

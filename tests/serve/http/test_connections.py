@@ -1,17 +1,21 @@
 """Clients that are slow, silent, many, or gone, as raw sockets against a real server."""
 
+import asyncio
 import json
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
+from serve.http.body import read_body
 from serve.http.connection import Complaints
-from serve.limits import Limits
+from serve.limits import Limits, Refusal
 from serve.media.codec import encode_png
+from serve.models.byte_budget import ByteBudget, Share
 
 HEAD = "POST /segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
 
@@ -47,6 +51,30 @@ def test_a_body_slower_than_the_least_rate(tiny, kit, monkeypatch):
             assert b"at 1000 bytes a second or more" in answer
             raise OSError
         kit.small(client)
+
+
+def test_a_chunk_in_the_moment_of_its_deadline_makes_no_whole_body(monkeypatch):
+    """The deadline passes and the chunk comes in one turn of the loop, which is late."""
+    monkeypatch.setattr("serve.http.body._START_SECONDS", 0.2)
+
+    async def read():
+        loop = asyncio.get_running_loop()
+        comes = loop.create_future()
+        loop.call_later(0.1, time.sleep, 0.3)
+        loop.call_later(0.15, comes.set_result, b"x" * 1000)
+
+        async def stream():
+            yield b"x"
+            yield await comes
+            await asyncio.sleep(5)
+
+        request = SimpleNamespace(headers={}, stream=stream)
+        with Share(ByteBudget(10_000)) as share:
+            await read_body(request, Limits(body_rate=100), share)
+
+    with pytest.raises(Refusal, match="did not arrive within") as refused:
+        asyncio.run(read())
+    assert refused.value.status == 408
 
 
 def _waiting(plug):
