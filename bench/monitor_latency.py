@@ -6,7 +6,7 @@
 BUNDLE has a reconstructor. Three servers of it run side by side, one without self-check, one with
 that of every tenth frame, one of every frame; each round asks them one after the other, JPEG in and
 PNG of labels out. Frames are looked at only while nobody waits, so the checks are counted too.
-Needs Linux.
+Needs Linux, and wrk, which is the client.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ import anyio.to_thread
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
-from opentelemetry.instrumentation.grpc import aio_server_interceptor, filters
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -78,6 +77,11 @@ class Tracing:
 
     def interceptor(self) -> Any:
         """Calls over gRPC in spans."""
+        from opentelemetry.instrumentation.grpc import (  # noqa: PLC0415 - it wants an extra's grpc
+            aio_server_interceptor,
+            filters,
+        )
+
         only = filters.method_name("ModelInfer")
         return aio_server_interceptor(tracer_provider=self._provider, filter_=only)
 

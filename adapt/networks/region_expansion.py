@@ -5,7 +5,7 @@ CVPR 2020, section 4.2. Each unit turns the features into a class activation map
 log-mean-exp makes an answer about the whole image: a small r asks all positions, a large one the
 strongest. The document's segmentor and units read one map, F_m. A segmentor whose head reads skips
 besides has units that read them too, so that their maps can be as fine as its own: coarser ones
-would have L_r blur what they are compared with.
+would have L_r blur what they are compared with. (FCN-8s does not say its skips: its units see fc7.)
 """
 
 from __future__ import annotations

@@ -49,7 +49,9 @@ class Graph(ABC):
         self.bundle, self.provider, self.threads = bundle, provider, threads
         self.takes = self.spec.takes
         self.sessions = Sessions(bundle, self.file, Runtime(provider, threads))
-        graph = self.sessions.read().graph
+        model = self.sessions.read()
+        self._check_names(model)
+        graph = model.graph
         self.inputs = tuple(map(_spec, graph.input))
         self.outputs = tuple(map(_spec, graph.output))
         given, answers = (
@@ -62,7 +64,6 @@ class Graph(ABC):
                 f"{_listing(given)}; wanted {_listing(wanted)} of {_listing(taken)}: "
                 "export the run again"
             )
-        self._check_names()
         sizes = self.inputs[0].shape[1:3]
         if sizes not in ((-1, -1), bundle.size):
             raise Failure(
@@ -73,9 +74,9 @@ class Graph(ABC):
         # A device that does not start should say so now, not at the first frame.
         self.sessions.open(self.first)
 
-    def _check_names(self) -> None:
+    def _check_names(self, model: onnx.ModelProto) -> None:
         """Failure where the file was exported with other classes or colours than the manifest's."""
-        told = {each.key: each.value for each in self.sessions.read().metadata_props}
+        told = {each.key: each.value for each in model.metadata_props}
         for key in ("classes", "palette"):
             mine = json.dumps(getattr(self.bundle, key))
             if key in told and json.loads(told[key]) != json.loads(mine):

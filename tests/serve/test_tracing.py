@@ -1,10 +1,12 @@
 """Traces as a collector gets them: from a real server of both protocols, by OTLP over HTTP."""
 
+import sys
 import threading
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib import import_module
 
 import pytest
 import tritonclient.grpc as triton
@@ -14,6 +16,7 @@ from websockets.sync.client import connect
 from roadshift import UserError
 from serve.cli.serve import serve
 from serve.grpc.server import grpc_on
+from serve.http.app import no_other_face
 from serve.http.guard import Guard
 from serve.limits import Limits
 from serve.media.codec import encode_png
@@ -133,3 +136,31 @@ def test_what_is_refused_and_what_is_asked_over_grpc(tiny, kit):
 def test_no_address(fixed, address):
     with pytest.raises(UserError, match=r"--otlp-endpoint is .*http://localhost:4318"):
         serve((fixed.folder,), otlp_endpoint=address)
+
+
+def test_the_extra_trace_does_without_that_of_grpc(monkeypatch):
+    """As after pip install '.[cpu,trace]'."""
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    for name in [
+        name for name in sys.modules if name.startswith(("serve.tracing", "opentelemetry"))
+    ]:
+        monkeypatch.delitem(sys.modules, name)
+    assert import_module("serve.tracing").Tracing("http://localhost:4318")
+
+
+def test_it_is_an_extra(fixed, monkeypatch):
+    monkeypatch.setitem(sys.modules, "serve.tracing", None)
+    with pytest.raises(UserError, match=r"--otlp-endpoint needs roadshift\[trace\]"):
+        serve((fixed.folder,), otlp_endpoint="http://localhost:4318")
+
+
+def test_a_collector_that_never_answers_holds_up_the_end_no_longer_than_that(
+    tiny, kit, monkeypatch
+):
+    monkeypatch.setattr("serve.tracing._LAST_SECONDS", 0.1)
+    monkeypatch.setattr("serve.tracing.TracerProvider.shutdown", lambda _: ended.wait(60))
+    ended, tracing = threading.Event(), Tracing("http://127.0.0.1:9")
+    with kit.running(tiny, beside=tracing.beside(no_other_face)) as client:
+        kit.small(client)
+    assert not ended.is_set()  # and the server's thread has ended within the kit's 10 s
+    ended.set()

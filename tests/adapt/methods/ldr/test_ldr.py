@@ -147,6 +147,8 @@ def test_source_to_target_needs_no_translator_when_deployed(
         (["--style", "statistics"], "leave out --style"),
         (["--rounds", "0"], "--rounds is 0"),
         (["--tau", "0"], "--tau is 0"),
+        (["--history", "-1"], "--history is -1; wanted 0 or more"),
+        (["--alpha", "-1"], "--alpha is -1.0; wanted 0 or more"),
         (["--perceptual", "vgg19", "--perceptual-weights", "/no.pth"], "no weights file"),
         (["--ablation", "table3"], "give --scored-on"),
         (["--ablation", "table9", "--scored-on", "x"], "unknown recipe 'table9'"),

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -180,6 +181,12 @@ def test_networks_with_an_input_of_their_own(name: str, channels: int) -> None:
 def test_networks_that_cannot_be_asked_are_refused(name: str) -> None:
     with pytest.raises(UserError, match=r"timm has no network|unknown --features-network"):
         FrozenNetwork(name)
+
+
+def test_timm_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(UserError, match=r"needs roadshift\[timm\]: pip install it"):
+        FrozenNetwork("timm:inception_resnet_v2")
 
 
 def test_features_are_what_the_last_layer_reads() -> None:
