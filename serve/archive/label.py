@@ -17,7 +17,7 @@ from typing import TypeAlias
 from export.bundle import Bundle
 from export.bundle.graphs import Precision
 from roadshift import Failure, UserError
-from serve.archive.shard import Labeller, Row, Shard, columns, rows_of, shards_of
+from serve.archive.shard import UNREAD, Labeller, Row, Shard, columns, rows_of, shards_of
 from serve.media.files import out_folder, write_whole
 from serve.models.self_check.self_check import self_check_of
 
@@ -70,13 +70,14 @@ def label(
     OUT/frames.csv has a row of each: size, mean confidence (0..1), share of unsure pixels, share of
     each class, and the score of a self-check where asked; by name, or with `rank` those that the
     network is least sure of first. Shards whose table is there are not made again, also after a
-    worker was killed. `run` labels them elsewhere than in processes of this machine. Raises
-    UserError for folders that do not fit or a bundle that cannot check itself, Failure when workers
-    die again and again.
+    worker was killed, but for those with a frame that the system could not read. `run` labels
+    them elsewhere than in processes of this machine. Raises UserError for folders that do not fit
+    or a bundle that cannot check itself, Failure when workers die again and again.
     """
     _check(archive)
     run = run or _round
     shards, deaths = shards_of(archive.source, archive.shard), 0
+    _forget_unread(shards, archive.out)
     while left := [one for one in shards if not one.table(archive.out).is_file()]:
         run(archive, left, lambda n: progress(len(shards) - n, len(shards)))
         still = sum(not one.table(archive.out).is_file() for one in left)
@@ -88,6 +89,13 @@ def label(
                 "--shard; what is labelled stays"
             )
     return _collected(archive, shards, rank)
+
+
+def _forget_unread(shards: Sequence[Shard], out: Path) -> None:
+    """A disk or a network that failed then may not fail now."""
+    for table in (shard.table(out) for shard in shards):
+        if table.is_file() and any(row["error"].startswith(UNREAD) for row in rows_of(table)):
+            table.unlink()
 
 
 def _round(archive: Archive, left: Sequence[Shard], left_over: Callable[[int], None]) -> None:

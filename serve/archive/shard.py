@@ -27,6 +27,8 @@ from serve.runtime.image_graphs import image_graph_of
 
 UNSURE = 128
 """a confidence (0..255) below which a pixel counts as unsure"""
+UNREAD = "the system could not read or write it"
+"""begins the error of a frame that may be read another time"""
 Row = dict[str, str]
 
 
@@ -83,6 +85,8 @@ class Labeller:
         self.engine = Engine(read, threads=1, precision=precision)
         self.max_pixels = pixel_limit(read)
         self.check = self_check_of(read) if monitor else None
+        if self.check is not None:
+            self.check.prepare()
         self.reconstructor = image_graph_of(read, RECONSTRUCTOR, threads=1) if monitor else None
 
     def label(self, shard: Shard) -> None:
@@ -99,8 +103,10 @@ class Labeller:
         for name in shard.names:
             try:
                 yield {"file": name, **self._labelled(shard.root / name, name)}
-            except (UserError, OSError) as error:
+            except UserError as error:
                 yield {"file": name, "error": str(error)}
+            except OSError as error:
+                yield {"file": name, "error": f"{UNREAD} ({error.strerror or error})"}
 
     def _labelled(self, path: Path, name: str) -> Row:
         image = decode(path.read_bytes(), self.max_pixels)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import anyio.to_thread
@@ -63,14 +63,16 @@ def build_app(
         if service.readiness.late:
             await asyncio.wait([checking])
         try:
-            async with beside(service):
+            async with AsyncExitStack() as open_faces:
+                try:
+                    await open_faces.enter_async_context(beside(service))
+                except Exception as error:
+                    service.readiness.unready = "the server could not start"
+                    on_failure(error)
                 yield
-        except Exception as error:
-            service.readiness.unready = "the server could not start"
-            on_failure(error)
-            yield
-        await checking  # a thread cannot be stopped, and a task must not be forgotten
-        service.close()
+        finally:
+            await checking  # a thread cannot be stopped, and a task must not be forgotten
+            service.close()
 
     return Starlette(
         routes=_routes(service),

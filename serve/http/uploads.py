@@ -17,6 +17,7 @@ from serve.limits import Refusal
 _PLAIN = ("", "application/octet-stream", "application/x-www-form-urlencoded")
 _FORM = "multipart/form-data"
 _MOST_IMAGES = 64
+_MOST_PARTS = 256
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -66,7 +67,7 @@ class _Parts:
 
     def __init__(self) -> None:
         self.files: list[Upload] = []
-        self.whole = False
+        self.whole, self.parts = False, 0
         self._field, self._value, self._data = bytearray(), bytearray(), bytearray()
         self._name, self._is_file = "", False
 
@@ -82,6 +83,9 @@ class _Parts:
         }
 
     def _begin(self) -> None:
+        self.parts += 1
+        if self.parts > _MOST_PARTS:
+            raise Refusal(413, f"the form has more than {_MOST_PARTS} parts: send less at a time")
         self._data, self._name, self._is_file = bytearray(), "", False
 
     def _header(self) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from export.bundle.graphs import RECONSTRUCTOR
 from roadshift import UserError
 from serve.limits import Refusal
 from serve.models.batcher import Batcher
 from serve.models.drift import Drift
 from serve.models.metrics import ModelMetrics
 from serve.models.model_spec import ModelSpec
+from serve.models.self_check.self_check import SelfCheck
 from serve.runtime.engine import Engine
 from serve.runtime.graph import Graph
 
@@ -25,6 +27,10 @@ class Model:
     line: Batcher
     drift: Drift | None = None
     """What looks at a segmentor's frames."""
+    self_check: SelfCheck | None = None
+    reconstructor: Model | None = None
+    """Of a segmentor that can check itself: what frames are held to, and what draws their labels,
+    of the same version of its bundle."""
     under_way: int = 0
     """Requests that have begun and not ended, be it that their bodies still come in."""
 
@@ -80,14 +86,19 @@ class Catalogue:
                 "another --name"
             )
         version = self._versions[bundle] = self._versions.get(bundle, 0) + bool(graphs)
-        return self._replace(bundle, [self._make(graph, str(version)) for graph in graphs])
+        models = [self._make(graph, str(version)) for graph in graphs]
+        drawing = next((m for m in models if m.graph.spec is RECONSTRUCTOR), None)
+        for model in models:
+            model.reconstructor = drawing if model.self_check is not None else None
+        return self._replace(bundle, models)
 
     def prepare(self, bundle: str | None = None) -> None:
         """Has what looks at frames, of one bundle or all, read the golden ones; it may take its
         time."""
         for model in self.segmentors if bundle is None else self._bundles[bundle]:
-            if model.drift is not None:
-                model.drift.prepare()
+            for looking in (model.drift, model.self_check):
+                if looking is not None:
+                    looking.prepare()
 
     def _replace(self, bundle: str, models: list[Model]) -> list[Model]:
         before = self._bundles.get(bundle, [])

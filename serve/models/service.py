@@ -23,6 +23,7 @@ from serve.models.model_spec import model_spec
 from serve.models.readiness import Readiness
 from serve.models.repository import Opener, Repository, golden_words
 from serve.models.self_check.monitor import SelfCheckMonitor
+from serve.models.self_check.self_check import self_check_of
 from serve.models.tallies import reason_of
 from serve.models.workers import Workers, until
 from serve.runtime.engine import Engine
@@ -90,7 +91,8 @@ class Service:
         metrics.pending = lambda: line.taken
         looked_at = isinstance(graph, Engine)
         drift = Drift(graph.bundle, self.metrics.drift) if looked_at else None
-        return Model(graph, spec, metrics, line, drift)
+        self_check = self_check_of(graph.bundle) if looked_at else None
+        return Model(graph, spec, metrics, line, drift, self_check)
 
     def model_of(self, name: str, version: str | None = None) -> Model:
         """The model of that name; Refusal as Catalogue.model_of."""

@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -115,7 +116,8 @@ class Supervisor:
             going = [worker] if self._gone else list(self._workers.values())
             self._gone = True
             for each in going:
-                each.line.send(GO)
+                with suppress(OSError):  # it died meanwhile, which is seen next
+                    each.line.send(GO)
             log.info("ready: %s", ", ".join(f"worker {each.number}" for each in going))
 
     def _died(self, worker: _Worker, why: str) -> None:

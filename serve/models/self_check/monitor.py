@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import prometheus_client
@@ -19,16 +19,11 @@ from prometheus_client import CollectorRegistry, Histogram
 from export.bundle.graphs import RECONSTRUCTOR
 from serve.limits import Refusal
 from serve.models.catalogue import Catalogue, Model
-from serve.models.self_check.self_check import UNUSUAL, SelfCheck, SelfChecked, self_check_of
+from serve.models.self_check.self_check import UNUSUAL, SelfChecked
 from serve.models.workers import Workers, until
 
 log = logging.getLogger(__name__)
 _SCORES = (-2, -1, 0, 1, UNUSUAL, 2, 3, 4, 6, 8)
-
-
-class _Pair(NamedTuple):
-    reconstructor: Model
-    check: SelfCheck
 
 
 class SelfCheckMonitor:
@@ -41,7 +36,6 @@ class SelfCheckMonitor:
         (0: none)."""
         self._catalogue, self._workers, self._every = catalogue, workers, every
         self._since = Counter[str]()
-        self._checks: dict[str, SelfCheck | None] = {}
         self._watching: asyncio.Task[None] | None = None
         self._scores = Histogram(
             "roadshift_monitor_score",
@@ -57,9 +51,10 @@ class SelfCheckMonitor:
             registry=registry,
         )
 
-    def can_check(self, model: Model) -> bool:
+    @staticmethod
+    def can_check(model: Model) -> bool:
         """Whether its bundle has a reconstructor, and what usual frames score."""
-        return self._pair(model) is not None
+        return model.reconstructor is not None
 
     def require(self, model: Model) -> None:
         """Raises Refusal 400 for a model whose frames cannot be checked."""
@@ -81,15 +76,14 @@ class SelfCheckMonitor:
     ) -> SelfChecked:
         """Of a frame [h,w,3] and the labels [h,w] that the model gave it.
 
-        Raises Refusal: 400 as `require`, 429 and 504 as the reconstructor's line.
+        `model` is one that can. Raises Refusal: 429 and 504 as the reconstructor's line.
         """
-        pair = self._pair(model)
-        if pair is None:  # reloaded meanwhile
-            raise Refusal(400, f"{model.spec.name!r} cannot check itself any more")
-        line, output = pair.reconstructor.line, RECONSTRUCTOR.output
+        assert model.reconstructor is not None
+        assert model.self_check is not None
+        line, output, compare = model.reconstructor.line, RECONSTRUCTOR.output, model.self_check
         drawn = (await line.run(labels[None], (output,), deadline, first=first))[output][0]
         with until(deadline, "while its frame was checked"):
-            found = await self._workers.run(lambda: pair.check(image, drawn))
+            found = await self._workers.run(lambda: compare(image, drawn))
         self._scores.labels(model.spec.name).observe(found.score)
         self._unusual.labels(model.spec.name).inc(int(found.score > UNUSUAL))
         return found
@@ -98,7 +92,7 @@ class SelfCheckMonitor:
         self, model: Model, images: NDArray[np.uint8], outputs: Mapping[str, NDArray[Any]]
     ) -> None:
         """Takes the first of those images [n,h,w,3], if it is time again and nobody waits."""
-        if not self._every or "labels" not in outputs or self._pair(model) is None:
+        if not self._every or "labels" not in outputs or not self.can_check(model):
             return
         self._since[model.spec.name] += len(images)
         if self._since[model.spec.name] >= self._every and not self._busy:
@@ -118,14 +112,3 @@ class SelfCheckMonitor:
             await self.check(model, image, labels)
         except Exception as error:  # nobody waits for it
             log.warning("a frame of %s was not checked: %s", model.spec.name, error)
-
-    def _pair(self, model: Model) -> _Pair | None:
-        """The reconstructor of the model's own bundle, and what its usual frames score."""
-        bundle = model.graph.bundle
-        found = self._catalogue.models.get(RECONSTRUCTOR.served_name(bundle.name))
-        if found is None or found.graph.bundle.digest != bundle.digest:
-            return None
-        check = self._checks.get(bundle.name)
-        if check is None or check.bundle.digest != bundle.digest:  # another version was loaded
-            check = self._checks[bundle.name] = self_check_of(bundle)
-        return None if check is None else _Pair(found, check)

@@ -56,8 +56,12 @@ class SelfCheck:
 
     @cached_property
     def others(self) -> list[NDArray[np.uint8]]:
-        """Read when the first frame comes."""
+        """Read once: by `prepare`, or when the first frame comes."""
         return other_drawings(self.bundle)
+
+    def prepare(self) -> None:
+        """Reads the golden drawings while the bundle's files are as they were checked."""
+        _ = self.others
 
     def __call__(self, image: NDArray[np.uint8], drawn: NDArray[np.uint8]) -> SelfChecked:
         """Of an RGB image [h,w,3], and what the reconstructor drew of its labels [h,w,3]."""

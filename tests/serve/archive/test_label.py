@@ -20,7 +20,7 @@ from export.bundle import Bundle
 from roadshift import Failure, UserError
 from serve.archive import label as module
 from serve.archive.label import Archive, label
-from serve.archive.shard import Labeller, shards_of
+from serve.archive.shard import UNREAD, Labeller, rows_of, shards_of
 from serve.cli.label import label as command
 from serve.models.self_check.self_check import SelfCheck
 
@@ -93,6 +93,32 @@ def test_a_frame_that_changes_while_it_is_labelled_is_not_done(
     assert shard.table(out).is_file()
     with pytest.raises(UserError, match="another bundle"):
         Labeller(tiny.folder, "0" * 64, out, "fp32", False)
+
+
+def test_a_frame_that_the_disk_withheld_is_tried_again(
+    tiny: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a damaged one is not."""
+    source, out = frames(tmp_path / "in", 3), tmp_path / "out"
+    (source / "drive0" / "damaged.jpg").write_bytes(b"no image")
+    read = Path.read_bytes
+
+    def failing(path: Path) -> bytes:
+        if path.name == "001.png":
+            raise OSError(5, "Input/output error", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    shards = shards_of(source, 2)
+    for shard in shards:
+        Labeller(tiny.folder, tiny.digest, out, "fp32", False).label(shard)
+    monkeypatch.undo()
+    errors = {row["file"]: row["error"] for s in shards for row in rows_of(s.table(out))}
+    assert errors["drive1/001.png"] == f"{UNREAD} (Input/output error)"
+    before = {shard.table(out): shard.table(out).stat().st_mtime_ns for shard in shards}
+    found = label(Archive(bundle=tiny, source=source, out=out, workers=1, shard=2))
+    assert (found.frames, list(found.unread)) == (3, ["drive0/damaged.jpg"])
+    assert [path.stat().st_mtime_ns != at for path, at in before.items()] == [False, True]
 
 
 def test_the_least_sure_come_first(tiny: Bundle, tmp_path: Path) -> None:

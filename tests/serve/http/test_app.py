@@ -1,7 +1,9 @@
 """The protocol's routes, readiness and failures, on a real server."""
 
+import asyncio
 import json
 import socket
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,11 @@ import pytest
 
 from export.bundle import Golden
 from roadshift import Failure
+from serve.http.app import build_app
+from serve.limits import Limits
 from serve.media.codec import encode_png
+from serve.models.service import Service
+from serve.runtime.engine import Engine
 
 
 def test_unknown_addresses(client, kit):
@@ -103,3 +109,33 @@ def test_answers_are_sent_without_delay(client):
     accepted = next(iter(client.server.uvicorn.server_state.connections)).transport
     plug = accepted.get_extra_info("socket")
     assert plug.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_a_face_that_fails_while_it_is_open_or_closed_says_why(tiny):
+    """Its own error, and the service is closed; where one cannot open, the server is not ready."""
+
+    async def serve(beside, failures):
+        service = Service([Engine(tiny, threads=1)], Limits())
+        app = build_app(service, beside=beside, on_failure=failures.append)
+        try:
+            async with app.router.lifespan_context(app):
+                return service.readiness.unready
+        finally:
+            with pytest.raises(RuntimeError, match="after shutdown"):
+                service._device.thread._pool.submit(int)
+
+    @asynccontextmanager
+    async def ends_badly(_):
+        yield
+        raise OSError("the port is gone")
+
+    @asynccontextmanager
+    async def never_opens(_):
+        raise OSError("the port is taken")
+        yield
+
+    with pytest.raises(OSError, match="the port is gone"):
+        asyncio.run(serve(ends_badly, []))
+    failures = []
+    assert asyncio.run(serve(never_opens, failures)) == "the server could not start"
+    assert [str(error) for error in failures] == ["the port is taken"]

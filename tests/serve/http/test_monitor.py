@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from export.bundle import read_bundle
 from serve.limits import Limits
 from serve.media.codec import encode_png
 from serve.models.self_check.self_check import UNUSUAL, SelfCheck
@@ -110,6 +112,17 @@ def test_a_bundle_that_cannot_says_so_before_anything_is_read(which, kit, reques
         assert caught.value.response.status_code == 400
         kit.small(client)
         assert checks(client) == 0
+
+
+def test_what_it_compares_with_is_read_before_it_is_ready(checked, kit, tmp_path):
+    """Not with the first frame, when other files may lie there."""
+    folder = shutil.copytree(checked.folder, tmp_path / "bundle")
+    image = kit.random_image(1)
+    with kit.running(read_bundle(folder)) as client:
+        shutil.rmtree(folder)
+        score = float(ask(client, kit, image).headers["monitor-score"])
+        client.engine.bundle = checked
+        assert score == pytest.approx(wanted(client, kit, image).score, abs=1e-3)
 
 
 def test_a_stream_tells_each_frames_score(client, kit):

@@ -137,6 +137,8 @@ def test_wrong_forms(client, kit):
     assert "without a boundary" in kit.error(response, 400)
     many = (part + b"\r\n") * 65 + b"--b--\r\n"
     assert "more than 64 files" in kit.error(client.post("/segment", **form(many)), 413)
+    empty = b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n' * 257 + b"--b--\r\n"
+    assert "more than 256 parts" in kit.error(client.post("/segment", **form(empty)), 413)
     one_bad = [("a", ("a.png", encode_png(kit.random_image(1)))), ("b", ("b.png", b"GIF89a"))]
     assert "wanted a JPEG" in kit.error(client.post("/segment", files=one_bad), 415)
 

@@ -99,6 +99,23 @@ def test_who_began_with_a_version_ends_with_it(folder, kit):
         assert version(client) == ["3"]
 
 
+def test_a_frame_is_checked_by_the_version_that_labelled_it(checked, kit, tmp_path):
+    folder = shutil.copytree(checked.folder, tmp_path / "bundle")
+    frame = {"content": encode_png(kit.random_image(1)), "headers": kit.PNG}
+    with serving(folder, kit) as client, ThreadPoolExecutor(1) as pool:
+        client.engine.gate.clear()
+        client.engine.entered.clear()
+        old = pool.submit(client.post, "/segment?monitor=1", **frame)
+        assert client.engine.entered.wait(5)
+        new_version(folder, kit)
+        assert client.post(LOAD).status_code == 200
+        refused = client.post("/segment?monitor=1", **frame)
+        assert "cannot check itself" in kit.error(refused, 400)
+        client.engine.gate.set()
+        assert old.result().status_code == 200, old.result().text
+        assert float(old.result().headers["monitor-score"])
+
+
 def damaged(folder, kit):
     with (folder / "segmentor.onnx").open("r+b") as file:
         file.write(b"x")

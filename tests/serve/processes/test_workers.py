@@ -1,15 +1,19 @@
 """`roadshift serve --workers`: real processes under load, killed and stopped."""
 
+import multiprocessing
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import cast
 
 import httpx
 import numpy as np
@@ -25,6 +29,7 @@ from serve.cli.served import Served
 from serve.http.listening_socket import listen
 from serve.media.codec import encode_png
 from serve.processes.siblings import merged
+from serve.processes.supervisor import GO, LEAST_PAUSE, READY, Supervisor, _Worker
 
 ROOT = Path(__file__).resolve().parents[3]
 COUNT = "roadshift_http_requests_total"
@@ -249,3 +254,17 @@ def test_figures_side_by_side():
         for sample in family.samples
     }
     assert samples == {("a_total", "0"): 2, ("a_total", "1"): 2, ("b", "1"): 3}
+
+
+def test_a_worker_that_dies_as_the_others_are_ready_is_replaced_not_waited_for():
+    supervisor = Supervisor(lambda *_: None, socket.socket(), 2, 1.0)
+    lines = [multiprocessing.Pipe() for _ in range(2)]
+    for number, (ours, _) in enumerate(lines):
+        process = cast(SpawnProcess, None)
+        worker = _Worker(number, process, ours, 0.0, LEAST_PAUSE, is_ready=number == 0)
+        supervisor._workers[number] = worker
+    lines[0][1].close()
+    lines[1][1].send(READY)
+    supervisor._heard(supervisor._workers[1])
+    assert lines[1][1].recv() == GO
+    supervisor._bound.close()
