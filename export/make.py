@@ -51,19 +51,13 @@ def make_bundle(
     is then as it was.
     """
     check_destination(out)
-    if len(saved.info.classes) > MOST_CLASSES:
-        raise UserError(
-            f"the network has {len(saved.info.classes)} classes and a bundle's labels are bytes: "
-            f"at most {MOST_CLASSES}; train it with fewer (--map joins classes)"
-        )
+    _check_names(saved)
     exported = export_graphs(saved, frames, size)
     lowered = _lowered(exported, saved, frames, lowering, say)
     say(f"comparing with torch on {frames.count} frames of {frames.spec}")
     verifications = _verified(exported, lowered, frames)
-    reasons = [reason for v in verifications for reason in v.reasons]
-    reasons += [reason for redrawing in exported.redrawings for reason in redrawing.reasons]
-    if reasons:
-        raise Failure(refusal(reasons, frames.spec, out))
+    if refused := _refusal(verifications, exported, frames.spec, out):
+        raise Failure(refused)
     bundle = _described(exported, saved, lowered, verifications, out)
     contents = exported.contents | {
         segmentor_file(one.precision): one.model.SerializeToString() for one in lowered
@@ -93,14 +87,41 @@ def make_bundle(
     return save(bundle, contents | {name: text.encode() for name, text in texts.items()})
 
 
-def refusal(reasons: Sequence[str], spec: str, out: Path) -> str:
-    """The one sentence, with the numbers, for a graph that is not its network."""
+def _check_names(saved: SavedRun) -> None:
+    """UserError for classes and colours that no manifest can hold, before anything is compared."""
+    classes, colours = saved.info.classes, saved.info.palette
+    if len(classes) > MOST_CLASSES:
+        raise UserError(
+            f"the network has {len(classes)} classes and a bundle's labels are bytes: at most "
+            f"{MOST_CLASSES}; train it with fewer (--map joins classes)"
+        )
+    if "" in classes or len(set(classes)) < len(classes):
+        raise UserError(f"the classes are {', '.join(map(repr, classes))}: wanted a name for each")
+    if len(colours) != len(classes):
+        raise UserError(
+            f"there are {len(colours)} colours for {len(classes)} classes: wanted one for each"
+        )
+
+
+def _refusal(
+    verifications: Sequence[Verification], exported: Exported, spec: str, out: Path
+) -> str:
+    """The one sentence, with the numbers, for a graph that is not its network; "" for one that
+    is."""
+    reasons, advice = list[str](), "--size HxW, or another version of torch"
+    for v in verifications:
+        if v.reasons and not (reasons or v.candidate.exact):
+            advice = "more --calibration-count, a wider budget, or without that --precision"
+        reasons += [f"in {v.candidate.precision} {reason}" for reason in v.reasons]
+    reasons += [reason for redrawing in exported.redrawings for reason in redrawing.reasons]
+    if not reasons:
+        return ""
     first = "; ".join(reasons[:3])
     rest = len(reasons) - 3
     more = f"; and {rest} more" if rest > 0 else ""
     return (
         f"the exported graph does not agree with its network on {spec}: {first}{more}."
-        f" No bundle was written, {out} is as it was; try --size HxW, or another version of torch"
+        f" No bundle was written, {out} is as it was; try {advice}"
     )
 
 

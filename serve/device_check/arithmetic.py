@@ -1,12 +1,14 @@
 """How much of a network's arithmetic a graph really does in the precision it is named after.
 
-Counted are multiply-adds of convolutions and matrix products, for one frame: in fp16 where their
-weights are float16, in INT8 where both factors come out of DequantizeLinear, and so out of bytes.
+Counted are multiply-adds of convolutions and matrix products that an output depends on, for one
+frame: in fp16 where their weights are float16, in INT8 where both factors come out of
+DequantizeLinear, and so out of bytes.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 
 import onnx
 from onnx import TensorProto
@@ -33,9 +35,10 @@ def lowered_share(model: onnx.ModelProto, precision: str, size: tuple[int, int])
     }
     weights = {tensor.name: tensor for tensor in inferred.initializer}
     made = {name: node for node in inferred.node for name in node.output}
+    needed = _needed([output.name for output in inferred.output], made)
     total = lower = 0
     for node in inferred.node:
-        if node.op_type not in PRODUCTS:
+        if node.op_type not in PRODUCTS or needed.isdisjoint(node.output):
             continue
         sources = [_behind_quantisation(name, made) for name in node.input[:2]]
         weight = next((weights[name] for name, _ in reversed(sources) if name in weights), None)
@@ -63,6 +66,17 @@ def check_precision(
             "least: it is not what its name says; export the run again, or use fp32"
         )
     return share
+
+
+def _needed(outputs: Iterable[str], made: Mapping[str, onnx.NodeProto]) -> set[str]:
+    """The names of all that `outputs` are made of, and theirs."""
+    found, left = set[str](), list(outputs)
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            left += made[name].input if name in made else ()
+    return found
 
 
 def _behind_quantisation(name: str, made: dict[str, onnx.NodeProto]) -> tuple[str, bool]:

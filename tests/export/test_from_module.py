@@ -12,6 +12,7 @@ from torchvision.models.segmentation import LRASPP
 
 import export
 from adapt.networks.segmentor import Normalise
+from export import make
 from export.from_module import Options, colours
 from roadshift import UserError
 from serve.runtime.engine import Engine
@@ -83,6 +84,29 @@ def test_more_classes_than_bytes_are_refused_at_once(tiny, tmp_path) -> None:
             out=tmp_path / "b",
         )
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("classes", "palette", "message"),
+    [
+        (("road", "sky", "road"), None, r"are 'road', 'sky', 'road': wanted a name for each"),
+        (("road", "", "sky"), None, "wanted a name for each"),
+        (CLASSES, ((1, 2, 3),), "there are 1 colours for 3 classes: wanted one for each"),
+    ],
+)
+def test_names_that_no_manifest_holds_are_refused_at_once(
+    tiny, tmp_path, monkeypatch, classes, palette, message
+) -> None:
+    monkeypatch.setattr(make, "export_graphs", None)
+    with pytest.raises(UserError, match=message):
+        export.bundle_from_module(
+            net(),
+            classes=classes,
+            normalise=None,
+            frames=tiny.frames(),
+            out=tmp_path / "b",
+            options=Options(palette=palette),
+        )
 
 
 class Odd(nn.Module):

@@ -160,8 +160,12 @@ def test_a_graph_that_is_not_the_network_becomes_no_bundle(
     with pytest.raises(Failure) as error:
         make_bundle(tiny.saved(tiny.Centres()), tiny.frames(), tmp_path / "b", size=None)
     text = str(error.value)
-    assert "does not agree with its network on folder:street: at 45x75 logits differ by" in text
+    assert (
+        "does not agree with its network on folder:street: in fp32 at 45x75 logits differ by"
+        in text
+    )
     assert "; and " in text
+    assert "try --size HxW" in text
     assert "No bundle was written" in text
     assert read_bundle(tmp_path / "b") == before
     assert [p.name for p in tmp_path.iterdir()] == ["b"]

@@ -9,10 +9,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
+from tiny_graphs import in_fp16, in_int8, segmenting
 
 from export.bundle import Bundle, read_bundle, write_bundle
 from export.make import make_bundle
 from roadshift import Failure
+from serve.device_check.arithmetic import lowered_share
 from serve.device_check.verify import check_device
 from serve.runtime import engine
 
@@ -126,3 +128,20 @@ def test_a_batch_in_the_exact_routes_code(bundle, monkeypatch) -> None:
     monkeypatch.setattr(engine, "labels_at", first_alone)
     with pytest.raises(Failure, match=r"of a golden frame's labels in fp32; wanted 99\.9"):
         engine.Engine(bundle, threads=1, route="exact").check_golden()
+
+
+def test_arithmetic_that_no_output_needs_counts_for_nothing() -> None:
+    """As large products beside the network, in the precision that it is named after."""
+    for precision, lower in ("int8", in_int8), ("fp16", in_fp16):
+        model = onnx.load_from_string(lower(segmenting((32, 48))))
+        assert lowered_share(model, precision, (32, 48)) > 0
+        alone = onnx.load_from_string(segmenting((32, 48)))
+        for node in model.graph.node:
+            node.output[:] = [f"beside_{name}" for name in node.output]
+            node.input[:] = [name if name == "image" else f"beside_{name}" for name in node.input]
+        for tensor in model.graph.initializer:
+            tensor.name = f"beside_{tensor.name}"
+        alone.graph.node.extend(model.graph.node)
+        alone.graph.initializer.extend(model.graph.initializer)
+        onnx.checker.check_model(alone)
+        assert lowered_share(alone, precision, (32, 48)) == 0

@@ -164,6 +164,24 @@ def test_a_manifest_that_says_other_corners_than_the_graph(exact, tmp_path, ends
     assert "says otherwise than the graph how logits are upsampled" in errors
 
 
+def test_a_class_that_no_golden_frame_has_by_another_name(exact, kit, tmp_path):
+    """In the graph's labels; its logits are right."""
+    dark = [Golden(golden.image // 8, golden.labels * 0) for golden in exact.golden()]
+    model = onnx.load_from_string(exact.path("segmentor.onnx").read_bytes())
+    more = {"golden": dark, "route": "exact"}
+    checked(kit.make_bundle(tmp_path / "good", graph=model.SerializeToString(), **more))
+    cast = next(node for node in model.graph.node if list(node.output) == ["labels"])
+    cast.output[0] = "true_labels"
+    table = onnx.numpy_helper.from_array(np.array([0, 1, 3, 2], np.uint8), "green_is_blue")
+    model.graph.initializer.append(table)
+    which = onnx.helper.make_node("Cast", ["true_labels"], ["which"], to=onnx.TensorProto.INT32)
+    named = onnx.helper.make_node("Gather", ["green_is_blue", "which"], ["labels"])
+    model.graph.node.extend([which, named])
+    wrong = kit.make_bundle(tmp_path / "wrong", graph=model.SerializeToString(), **more)
+    with pytest.raises(Failure, match="labels are not those of its logits"):
+        checked(wrong)
+
+
 def test_a_wrong_drawing(kit, tmp_path):
     swapped = [colour[::-1] for colour in kit.palette]
     others = {"reconstructor.onnx": kit.drawing(None, swapped)}
