@@ -28,15 +28,24 @@ class Workers:
     async def run(self, call: Callable[[], T]) -> T:
         """`call()` in a thread, in turn. Raises Refusal 429 when the line is full.
 
-        Cancelling takes the call out of the line. One that has begun keeps its thread till it
-        ends, and nobody waits for it.
+        Cancelling takes the call out of the line, with all that it holds. One that has begun keeps
+        its thread till it ends, and nobody waits for it.
         """
         if self._places is not None and len(self._under_way) >= self._places:
             raise Refusal(429, f"{len(self._under_way)} requests are {self._name}: try again later")
-        future = self._pool.submit(copy_context().run, call)
+        calls = [call]
+        del call
+
+        def only() -> T:
+            return calls.pop()()
+
+        future = self._pool.submit(copy_context().run, only)
         self._under_way.add(future)
         future.add_done_callback(self._under_way.discard)
-        return await asyncio.wrap_future(future)
+        try:
+            return await asyncio.wrap_future(future)
+        finally:
+            calls.clear()  # the pool keeps what was cancelled until a thread is free
 
     def close(self) -> None:
         """Forgets whoever waits; calls that have begun end by themselves."""
