@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from adapt import bounds
 from roadshift import UserError
 
 DATA_FIELDS = frozenset(
@@ -106,17 +107,14 @@ class Run:
     """also keep the checkpoint with the best of this signal, which needs no label (see the docs)"""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "devices", "log_every", "save_every", "picture_every"):
-            if getattr(self, name) < 1:
-                flag = name.replace("_", "-")
-                raise UserError(f"--{flag} is {getattr(self, name)}; it must be at least 1")
+        bounds.at_least(1, self, "steps", "batch", "devices")
+        bounds.at_least(1, self, "log_every", "save_every", "picture_every")
+        bounds.at_least(0, self, "keep_every")
         if not 0 <= self.style_share <= 1 or not 0 <= self.style_beta < 0.5:
             raise UserError(
                 f"--style-share {self.style_share}, --style-beta {self.style_beta}: wanted a share "
                 "in 0..1 and a half width in 0..0.5"
             )
-        if self.keep_every < 0:
-            raise UserError(f"--keep-every is {self.keep_every}; it must be 0 (none) or more")
         if self.select_on and self.keep_best_by:
             raise UserError(
                 f"--select-on and --keep-best-by {self.keep_best_by} both keep best.safetensors: "

@@ -21,6 +21,7 @@ ORDER = {
         "pictures losses optimizers checkpoint",
         "data saved_state device",
         "networks game run",
+        "bounds",
     ],
     "export": [
         "cli from_module",

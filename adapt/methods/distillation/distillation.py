@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from adapt import bounds
 from adapt.data.drawing.batches import Batch
 from adapt.data.drawing.colours import Recolour
 from adapt.game import Game, Losses
@@ -21,7 +22,6 @@ from adapt.networks import Segmentor, build
 from adapt.networks.upsampling import full_size
 from adapt.optimizers import segmentor_optimizer
 from adapt.run import Run
-from roadshift import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +34,8 @@ class Config:
     """of the auxiliary output's loss"""
 
     def __post_init__(self) -> None:
-        if self.temperature <= 0:
-            raise UserError(f"--temperature is {self.temperature}; it must be above 0")
+        bounds.above_zero(self, "temperature")
+        bounds.at_least(0, self, "w_aux")
 
 
 class Distillation:

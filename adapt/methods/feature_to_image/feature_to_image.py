@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy as torch_cross_entropy
 from torch.nn.functional import interpolate, l1_loss
 
+from adapt import bounds
 from adapt.data.drawing.batches import Batch
 from adapt.game import Game, Losses
 from adapt.losses import SOURCE, TARGET, cross_entropy, cross_entropy_to
@@ -74,14 +75,10 @@ class Config:
     """which statistics the target's batch norms use in training"""
 
     def __post_init__(self) -> None:
-        for name in ("alpha", "beta", "w_rec", "w_aux"):
-            if getattr(self, name) < 0:
-                flag = name.replace("_", "-")
-                raise UserError(f"--{flag} is {getattr(self, name)}; wanted 0 or more")
+        bounds.at_least(0, self, "alpha", "beta", "w_rec", "w_aux")
+        bounds.at_least(1, self, "width")
         if not 0 <= self.dropout < 1:
             raise UserError(f"--dropout is {self.dropout}; wanted 0 or more, below 1")
-        if self.width < 1:
-            raise UserError(f"--width is {self.width}; it must be at least 1")
 
 
 class FeatureToImage:

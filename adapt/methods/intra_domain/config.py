@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from adapt import bounds
 from adapt.methods.intra_domain import intra_domain
 from adapt.methods.intra_domain.separating import Separation
 from adapt.networks.output_discriminator import HALVINGS
@@ -33,22 +34,13 @@ class Config(intra_domain.Config, Separation):
     """of G; each from what the one before finds easy; 0: G_inter alone, the tables' first row"""
 
     def __post_init__(self) -> None:
-        if self.rounds < bool(self.inter) or self.inter_steps < 0 or self.width_d < 1:
-            raise UserError(
-                f"--rounds {self.rounds}, --inter-steps {self.inter_steps}, --width-d "
-                f"{self.width_d}: wanted at least 0 (with --inter 1), 0 and 1"
-            )
+        bounds.at_least(int(bool(self.inter)), self, "rounds")
+        bounds.at_least(0, self, "inter_steps", "beta", "beta_aux", "w_aux", "w_kld", "w_source")
+        bounds.at_least(1, self, "width_d")
+        bounds.shares(self, "alpha", "share")
+        bounds.factors(self, "label_scales")
         if not 1 <= self.halvings_d <= HALVINGS:
             raise UserError(f"--halvings-d is {self.halvings_d}; wanted 1..{HALVINGS}")
-        if not self.label_scales or min(self.label_scales) <= 0:
-            raise UserError(f"--label-scales {self.label_scales}: wanted factors above 0")
-        for name in ("alpha", "share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"--{name} is {getattr(self, name)}; wanted 0..1")
-        for name in ("beta", "beta_aux", "w_aux", "w_kld", "w_source"):
-            if (getattr(self, name) or 0) < 0:
-                flag = name.replace("_", "-")
-                raise UserError(f"--{flag} is {getattr(self, name)}; wanted 0 or more")
         if self.inter and self.drawn_by:
             raise UserError("--drawn-by is for the stage inter: leave it out, or --inter")
 

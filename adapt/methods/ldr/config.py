@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from adapt import bounds
 from adapt.methods.ldr import joint, translation
-from roadshift import UserError
 
 RECIPES = Path(__file__).parent / "recipes"
 """The paper's tables, as ablations."""
@@ -27,17 +27,10 @@ class Config(translation.Config, joint.Config):
     """a pseudo label needs its class's median confidence, or this where that is higher"""
 
     def __post_init__(self) -> None:
-        steps = ("translate_steps", "translate_batch", "pretrain_steps")
-        for name in ("width", "blocks", "rounds", *steps):
-            if getattr(self, name) < 1:
-                flag = name.replace("_", "-")
-                raise UserError(f"--{flag} is {getattr(self, name)}; it must be at least 1")
-        for name in ("alpha", "beta", "w_adv", "history"):
-            if getattr(self, name) < 0:
-                flag = name.replace("_", "-")
-                raise UserError(f"--{flag} is {getattr(self, name)}; wanted 0 or more")
-        if self.tau <= 0:
-            raise UserError(f"--tau is {self.tau}; a temperature must be above 0")
+        bounds.at_least(1, self, "width", "blocks", "rounds")
+        bounds.at_least(1, self, "translate_steps", "translate_batch", "pretrain_steps")
+        bounds.at_least(0, self, "alpha", "beta", "w_adv", "history")
+        bounds.above_zero(self, "tau")
 
     def part(self, kind: type[Any]) -> Any:
         """The numbers of one stage, `kind` being its config class."""

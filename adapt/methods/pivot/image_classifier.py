@@ -15,10 +15,10 @@ from torch.nn.functional import cross_entropy
 from torch.optim import SGD
 from torch.utils.data import Dataset
 
+from adapt import bounds
 from adapt.data.drawing.batches import NOTHING, Batch
 from adapt.data.drawing.draws import shuffled
 from adapt.game import Game, Losses
-from roadshift import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +30,8 @@ class ClassifierConfig:
     classifier_lr: float = 1e-4
 
     def __post_init__(self) -> None:
-        if self.classifier_steps < 1 or self.classifier_batch < 1 or self.classifier_lr <= 0:
-            raise UserError(
-                f"--classifier-steps {self.classifier_steps}, --classifier-batch "
-                f"{self.classifier_batch}, --classifier-lr {self.classifier_lr}: wanted at least "
-                "1, 1 and a rate above 0"
-            )
+        bounds.at_least(1, self, "classifier_steps", "classifier_batch")
+        bounds.above_zero(self, "classifier_lr")
 
 
 class ImageClassifier:

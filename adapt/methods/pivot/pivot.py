@@ -23,6 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from adapt import bounds
 from adapt.data.drawing.batches import Batch
 from adapt.data.image_labels import class_shares
 from adapt.game import Game, Losses
@@ -59,10 +60,7 @@ class Config:
     """which statistics the target's batch norms use in training"""
 
     def __post_init__(self) -> None:
-        for name in ("w_c", "w_r", "w_r_source", "w_aux"):
-            if getattr(self, name) < 0:
-                flag = name.replace("_", "-")
-                raise UserError(f"--{flag} is {getattr(self, name)}; wanted 0 or more")
+        bounds.at_least(0, self, "w_c", "w_r", "w_r_source", "w_aux")
         if not self.r or min(self.r) <= 0:
             raise UserError(f"--r {self.r}: wanted numbers above 0, one for each unit")
 

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from adapt import bounds
 from adapt.data.classes import IGNORE
 from adapt.data.drawing.batches import Batch
 from adapt.game import Game, Losses
@@ -87,10 +88,8 @@ class Config:
     """the result: the average is steadier than its last step"""
 
     def __post_init__(self) -> None:
-        for name in ("ema", "threshold", "floor", "floor_things", "mask_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                flag = name.replace("_", "-")
-                raise UserError(f"--{flag} is {getattr(self, name)}; wanted 0..1")
+        bounds.shares(self, "ema", "threshold", "floor", "floor_things", "mask_share")
+        bounds.factors(self, "label_scales")
         if self.warm_up < 0 or self.mask_block < 1:
             raise UserError(
                 f"--warm-up {self.warm_up}, --mask-block {self.mask_block}: wanted steps from 0 on "
@@ -98,8 +97,6 @@ class Config:
             )
         if (self.labels == "fixed") != bool(self.labels_from):
             raise UserError("--labels fixed and --labels-from RUN... go together: give both")
-        if not self.label_scales or min(self.label_scales) <= 0:
-            raise UserError(f"--label-scales {self.label_scales}: wanted factors above 0")
         if not self.labels_from and (self.label_flip or self.label_scales != (1.0,)):
             raise UserError("--label-scales and --label-flip are for --labels fixed")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from adapt import bounds
 from adapt.methods.symmetric import star_translation, symmetric
 from adapt.methods.symmetric.consistency import Consistency
 from adapt.networks.star_discriminator import DOWNS
@@ -36,18 +37,11 @@ class Config(star_translation.Config, symmetric.Config):
     """the mean of both probability maps, or one of the two"""
 
     def __post_init__(self) -> None:
-        for name in ("width", "width_d", "blocks", "rounds", "translate_steps", "translate_batch"):
-            if getattr(self, name) < 1:
-                flag = name.replace("_", "-")
-                raise UserError(f"--{flag} is {getattr(self, name)}; it must be at least 1")
-        for name in ("translate_lr", "lr_d"):
-            if getattr(self, name) <= 0:
-                flag = name.replace("_", "-")
-                raise UserError(f"--{flag} is {getattr(self, name)}; wanted more than 0")
-        if not 0 <= self.max_threshold <= 1:
-            raise UserError(f"--max-threshold is {self.max_threshold}; wanted 0..1")
-        if not self.label_scales or min(self.label_scales) <= 0:
-            raise UserError(f"--label-scales {self.label_scales}: wanted factors above 0")
+        bounds.at_least(1, self, "width", "width_d", "blocks", "rounds")
+        bounds.at_least(1, self, "translate_steps", "translate_batch")
+        bounds.above_zero(self, "translate_lr", "lr_d")
+        bounds.shares(self, "max_threshold")
+        bounds.factors(self, "label_scales")
         crop = parse_size(self.translate_crop, "translate-crop")
         if crop and min(crop) < LEAST_CROP:
             raise UserError(

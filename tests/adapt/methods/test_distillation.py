@@ -233,7 +233,7 @@ def test_a_changed_teacher_is_refused(
         (["--student", "pidnet"], "unknown network 'pidnet': did you mean 'pidnet_s'?"),
         (["--student", "pidnet_s", "--weights", "imagenet"], "pass `--weights FILE`"),
         (["--target", "folder:/nowhere"], "/nowhere"),
-        (["--temperature", "0"], "--temperature is 0.0; it must be above 0"),
+        (["--temperature", "0"], "--temperature is 0.0; wanted more than 0"),
     ],
 )
 def test_mistakes_are_one_sentence(

@@ -202,7 +202,7 @@ def test_nan_ends_the_run_and_keeps_the_checkpoint(
     [
         (["--network", "lraspp"], "unknown network 'lraspp': did you mean 'lraspp_mobilenet_v2'?"),
         (["--classes", "rode"], "unknown class 'rode'"),
-        (["--steps", "0"], "--steps is 0; it must be at least 1"),
+        (["--steps", "0"], "--steps is 0; wanted 1 or more"),
         (["--batch", "3", "--devices", "2"], "--batch 3 does not divide among --devices 2"),
         (["--scale", "2", "1"], "wanted two factors, 0 < low <= high"),
         (["--size", "64"], "--size '64' is not a size; write HEIGHTxWIDTH"),
