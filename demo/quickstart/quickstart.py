@@ -13,7 +13,7 @@ from demo.quickstart.report import write_report
 from demo.quickstart.steps import Done, Runner, Say, Step, run_command, run_steps, shown
 
 SOURCE, TARGET = "toytown:game", "toytown:camera"
-# Small enough that all of it takes less than four minutes on two CPU cores.
+# Small enough that all of it takes minutes on two CPU cores: see bench/results/quickstart.md.
 TRAINING = (
     "--network lraspp_mobilenet_v2 --weights none --backbone-scale 1 --lr 3e-3 "
     "--batch 4 --crop 96x192 --steps 300"
@@ -23,7 +23,7 @@ ADAPTING = "--style statistics --style-share 1 --warm-up 200 --ema 0.9 --floor-t
 
 
 def quickstart(*, out: Path = Path("quickstart"), seed: int = 0) -> None:
-    """Train, score, export and report on two drawn cities, from nothing: less than four minutes.
+    """Train, score, export and report on two drawn cities, from nothing: a few minutes.
 
     Runs the commands that you would type, and prints them. A second run goes on where the first
     one stopped.
