@@ -1,10 +1,12 @@
 """NVIDIA's own client, unmodified, against a real server."""
 
+import asyncio
 import json
 
 import numpy as np
 import pytest
 import tritonclient.http as triton
+import tritonclient.http.aio as triton_aio
 from tritonclient.utils import InferenceServerException
 
 from serve.runtime.engine import Engine
@@ -179,3 +181,16 @@ def test_a_fixed_size_is_told_and_kept(fixed, kit):
         with pytest.raises(InferenceServerException, match=r"wanted \[-1, 16, 24, 3\]"):
             remote.infer("tiny", given(kit.random_image(1)[None]))
         remote.close()
+
+
+def test_the_aio_client(client, kit):
+    images = [kit.random_image(seed)[None] for seed in range(4)]
+
+    async def run():
+        async with triton_aio.InferenceServerClient(client.address) as remote:
+            assert await remote.is_model_ready("tiny")
+            asked_for = (remote.infer("tiny", given(image)) for image in images)
+            return await asyncio.gather(*asked_for)
+
+    for image, answer in zip(images, asyncio.run(run()), strict=True):
+        assert np.array_equal(answer.as_numpy("labels"), kit.true_labels(image))
