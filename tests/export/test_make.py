@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -12,7 +14,7 @@ import pytest
 import torch
 
 from adapt.networks.segmentor import Normalise
-from export import export_graphs
+from export import export_graphs, make
 from export.bundle import RECONSTRUCTOR, Bundle, read_bundle
 from export.graph.reconstructor import DeployedReconstructor
 from export.graph.segmentor import Deployed
@@ -254,3 +256,23 @@ def test_a_wrong_reconstructor_becomes_no_bundle(tiny, tmp_path, monkeypatch) ->
     ):
         make_bundle(saved, tiny.frames(), tmp_path / "b", size=None)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_refusal_names_the_precision_and_advises_what_fits() -> None:
+    exported = SimpleNamespace(redrawings=[SimpleNamespace(reasons=("the drawing is off",))])
+
+    def of(precision: str, *reasons: str):
+        candidate = SimpleNamespace(precision=precision, exact=precision == "fp32")
+        return SimpleNamespace(candidate=candidate, reasons=reasons)
+
+    lower = make._refusal([of("fp32"), of("int8", "mIoU falls")], exported, "city", Path("b"))
+    assert "on city: in int8 mIoU falls; the drawing is off. No bundle was written" in lower
+    assert lower.endswith(
+        "try more --calibration-count, a wider budget, or without that --precision"
+    )
+    both = make._refusal(
+        [of("fp32", "logits differ"), of("int8", "mIoU falls")], exported, "city", Path("b")
+    )
+    assert both.endswith("try --size HxW, or another version of torch")
+    fine = SimpleNamespace(redrawings=[])
+    assert make._refusal([of("fp32")], fine, "city", Path("b")) == ""

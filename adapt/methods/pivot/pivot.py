@@ -35,7 +35,6 @@ from adapt.networks.region_expansion import RegionExpansion, log_mean_exp
 from adapt.networks.upsampling import full_size
 from adapt.optimizers import segmentor_optimizer
 from adapt.run import Run
-from roadshift import UserError
 
 Maps = Sequence[Float[Tensor, "n c h w"]]
 
@@ -61,8 +60,7 @@ class Config:
 
     def __post_init__(self) -> None:
         bounds.at_least(0, self, "w_c", "w_r", "w_r_source", "w_aux")
-        if not self.r or min(self.r) <= 0:
-            raise UserError(f"--r {self.r}: wanted numbers above 0, one for each unit")
+        bounds.factors(self, "r")
 
 
 class Pivot:

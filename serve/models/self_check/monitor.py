@@ -76,8 +76,10 @@ class SelfCheckMonitor:
     ) -> SelfChecked:
         """Of a frame [h,w,3] and the labels [h,w] that the model gave it.
 
-        `model` is one that can. Raises Refusal: 429 and 504 as the reconstructor's line.
+        Raises Refusal: 400 as `require` (a stream's next frame may meet another version), 429 and
+        504 as the reconstructor's line.
         """
+        self.require(model)
         assert model.reconstructor is not None
         assert model.self_check is not None
         line, output, compare = model.reconstructor.line, RECONSTRUCTOR.output, model.self_check

@@ -1,6 +1,7 @@
 """Bundles that change while the server answers."""
 
 import gc
+import json
 import shutil
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton
 from prometheus_client.parser import text_string_to_metric_families
 from tritonclient.utils import InferenceServerException
+from websockets.sync.client import connect
 
 from export.bundle import Golden, read_bundle
 from serve.grpc.server import grpc_on
@@ -114,6 +116,19 @@ def test_a_frame_is_checked_by_the_version_that_labelled_it(checked, kit, tmp_pa
         client.engine.gate.set()
         assert old.result().status_code == 200, old.result().text
         assert float(old.result().headers["monitor-score"])
+
+
+def test_a_stream_that_meets_a_version_without_a_check_is_told(checked, kit, tmp_path):
+    folder = shutil.copytree(checked.folder, tmp_path / "bundle")
+    data = encode_png(kit.random_image(1))
+    with serving(folder, kit) as client, connect(f"ws://{client.address}/stream?monitor=1") as plug:
+        plug.send(data)
+        assert "monitor_score" in json.loads(plug.recv(timeout=10))
+        plug.recv(timeout=10)
+        new_version(folder, kit)
+        assert client.post(LOAD).status_code == 200
+        plug.send(data)
+        assert "cannot check itself" in json.loads(plug.recv(timeout=10))["error"]
 
 
 def damaged(folder, kit):
