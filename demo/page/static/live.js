@@ -64,7 +64,7 @@ export class Live {
     const address = new URL("roadshift/live", document.baseURI);
     address.protocol = address.protocol.replace("http", "ws");
     const frames = this.frames = new NewestFrames(address, { take: () => this.take(),
-      answered: (...answer) => frames === this.frames && this.show(...answer), ended: (code, reason) => this.ended(code, reason) });
+      answered: (...answer) => this.show(frames, ...answer), ended: (code, reason) => this.ended(code, reason) });
     this.follow(frames);
   }
 
@@ -87,11 +87,12 @@ export class Live {
     return { taken, blob: await new Promise((done) => this.canvas.toBlob(done, "image/jpeg", 0.85)) };
   }
 
-  async show({ taken }, { error, width, height }, file) {
+  async show(frames, { taken }, { error, width, height }, file) {
     if (error) return this.tell(error, "error");
     const address = URL.createObjectURL(file);
     const labels = await channel(address);
     URL.revokeObjectURL(address);
+    if (frames !== this.frames) return; // stopped while its labels were decoded
     if (this.stage.size[0] !== width || this.stage.size[1] !== height) this.stage.resize(width, height);
     if (!this.answers.length) bringIntoView(this.view);
     this.stage.draw("image", this.canvas);

@@ -120,6 +120,18 @@ def test_stop_ends_the_camera_and_the_socket(page) -> None:
     assert (socket.is_closed(), page.evaluate("ends")) == (True, 1)
 
 
+def test_an_answer_that_was_being_decoded_does_not_turn_it_on_again(page) -> None:
+    started(page)
+    page.evaluate(
+        """() => { const revoke = URL.revokeObjectURL; URL.revokeObjectURL = address => {
+        revoke.call(URL, address); URL.revokeObjectURL = revoke;
+        document.querySelector('#live-camera').click(); }; }"""
+    )
+    page.get_by_role("button", name="Live camera").wait_for()
+    page.wait_for_timeout(100)
+    assert page.locator("#live-status").inner_text() == "The camera is off."
+
+
 def test_another_tab_ends_it_too(page) -> None:
     socket = started(page)
     with socket.expect_event("close"):
