@@ -33,6 +33,9 @@ STATIC = Path(__file__).parent / "static"
 MOST_BYTES = 32 << 20
 """Of a picture's file."""
 MOST_SIDE = 1 << 14
+CLIP_TAKEN = "Another clip is being worked on: try again in a minute."
+CLIP_PATIENCE = 5.0
+"""Seconds: a clip that was stopped for this one keeps its place until its frame is done."""
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -50,7 +53,7 @@ class Api:
         self, models: Sequence[ShownModel], reconstructor: ImageGraph | None = None
     ) -> None:
         self._models, self._queue, self._reconstructor = models, Queue(), reconstructor
-        self._clips = Queue(0, "Another clip is being worked on: try again in a minute.")
+        self._clips = Queue(0, CLIP_TAKEN, patience=CLIP_PATIENCE)
         self._live = LiveView(models[0].engine, self._queue)
         self._received = functools.partial(received, bodies=ByteBudget(LIMITS.all_bodies_bytes))
         self.bundle = models[0].engine.bundle
@@ -120,7 +123,8 @@ class Api:
         engine = self._model(request).engine
         at = _at(request)
         async with self._received(request, MOST_BYTES) as body, self._queue.place():
-            values = await self._queue.run(segmented, engine, body, at)
+            gone = request.is_disconnected
+            values = await self._queue.run(segmented, engine, body, at, gone=gone)
         return JSONResponse(values)
 
     async def _labels(self, request: Request) -> Response:
@@ -137,7 +141,8 @@ class Api:
         if self._reconstructor is None:
             raise Refusal(404, "This bundle has no reconstructor.")
         async with self._received(request, MOST_BYTES) as body, self._queue.place():
-            values = await self._queue.run(redrawn, self._reconstructor, body)
+            gone = request.is_disconnected
+            values = await self._queue.run(redrawn, self._reconstructor, body, gone=gone)
         return JSONResponse(values)
 
     async def _video(self, request: Request) -> Response:

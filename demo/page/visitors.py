@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -19,9 +19,12 @@ from serve.limits import Limits, Refusal
 from serve.models.byte_budget import ByteBudget, Share
 
 T = TypeVar("T")
+Gone = Callable[[], Awaitable[bool]]
 LIMITS = Limits(streams=3, frame_bytes=1 << 20, stream_idle_seconds=20.0)
 """Of what comes in over the network; a stream is a visitor's live camera."""
 LIVE = "/roadshift/live"
+AGAIN = 0.05
+"""Seconds between two looks for a free place."""
 WAITING = 8
 """Visitors that may wait behind the one whose picture is worked on."""
 FULL = "Many people use this demo just now: try again in a few seconds."
@@ -45,15 +48,20 @@ OPEN_GRADIO = (
 
 
 class Queue:
-    """One picture at a time, and few that wait: whoever comes then is told so at once."""
+    """One picture at a time, and few that wait: whoever comes then is told so, at once or after
+    `patience` seconds in which no place became free."""
 
-    def __init__(self, waiting: int = WAITING, full: str = FULL) -> None:
+    def __init__(self, waiting: int = WAITING, full: str = FULL, patience: float = 0.0) -> None:
         self._most, self._inside, self._full = waiting + 1, 0, full
+        self._patience = patience
         self._engine = anyio.CapacityLimiter(1)
 
     @asynccontextmanager
     async def place(self) -> AsyncGenerator[None]:
         """A place for one request whose body is in; Refusal (503): none is free."""
+        with anyio.move_on_after(self._patience):
+            while self._inside >= self._most:
+                await anyio.sleep(AGAIN)
         if self._inside >= self._most:
             raise Refusal(503, self._full)
         self._inside += 1
@@ -62,9 +70,12 @@ class Queue:
         finally:
             self._inside -= 1
 
-    async def run(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Runs `work` in a thread when its turn has come."""
-        return await anyio.to_thread.run_sync(work, *arguments, limiter=self._engine)
+    async def run(self, work: Callable[..., T], *arguments: Any, gone: Gone | None = None) -> T:
+        """Runs `work` in a thread when its turn has come; Refusal (499): its visitor is `gone`."""
+        async with self._engine:
+            if gone is not None and await gone():
+                raise Refusal(499, "the visitor has left")
+            return await anyio.to_thread.run_sync(work, *arguments)
 
 
 @asynccontextmanager

@@ -33,11 +33,16 @@ class Adaptation extends Part {
   }
 
   async show(picture) {
-    this.truth = null;
-    this.view = "classes";
     this.note.textContent = `Asking ${this.before} …`;
-    const other = await session.answer(1);
+    let other;
+    try {
+      other = await session.answer(1);
+    } finally {
+      if (picture === session.picture) this.note.textContent = "";
+    }
+    if (picture !== session.picture) return;
     [this.picture, this.other] = [picture, other];
+    [this.truth, this.view] = [null, "classes"];
     this.split.stage.resize(picture.width, picture.height);
     this.split.stage.draw("image", picture.canvas);
     this.choices();
@@ -46,14 +51,17 @@ class Adaptation extends Part {
   }
 
   async compare(file) {
-    const { width, height } = this.picture;
+    const { picture } = this;
+    if (!picture) return session.say("There is no picture on show yet to compare them with.", "error");
+    let truth;
     try {
-      const answer = await post(`roadshift/labels?width=${width}&height=${height}`, file);
-      this.truth = await channel(answer.labels);
+      const answer = await post(`roadshift/labels?width=${picture.width}&height=${picture.height}`, file);
+      truth = await channel(answer.labels);
     } catch (error) {
-      session.say(error.message, "error");
-      return;
+      return session.say(error.message, "error");
     }
+    if (picture !== this.picture) return; // they are of a picture that has gone
+    this.truth = truth;
     this.view = "errors";
     this.choices();
     this.paint();

@@ -1,13 +1,17 @@
 // Where a picture comes in: a file, the clipboard, a drop, the camera, or one of the bundle's own.
 
-import { session } from "./session.js";
+import { fetched, session } from "./session.js";
 import { button, choice, make } from "./html.js";
 
 class Input extends HTMLElement {
   async connectedCallback() {
     if (this.built) return;
     this.built = true;
-    this.about = await session.about;
+    try {
+      this.about = await session.about;
+    } catch (error) {
+      return this.append(make("p", { className: "rs-status rs-error", role: "alert" }, error.message));
+    }
     this.status = make("p", { className: "rs-status", role: "status", id: "status" });
     this.warning = make("div", { className: "rs-warning", id: "warning", hidden: true });
     this.append(make("div", { className: "rs-sources" }, this.chooser(),
@@ -33,9 +37,8 @@ class Input extends HTMLElement {
     return make("div", { className: "rs-examples", role: "group", "aria-label": "Examples", id: "examples" }, ...pictures);
   }
 
-  async example(i) {
-    const answer = await fetch(`roadshift/examples/${i}`);
-    session.choose(await answer.blob(), `example ${i + 1}`);
+  example(i) {
+    session.choose(fetched(`roadshift/examples/${i}`).then((answer) => answer.blob()), `example ${i + 1}`);
   }
 
   listen() {
@@ -57,6 +60,7 @@ class Input extends HTMLElement {
     const { text, kind } = session.status ?? { text: "Fetching an example …", kind: "busy" };
     this.status.textContent = text;
     this.status.className = `rs-status rs-${kind}`;
+    if (kind === "error" && session.picture) this.warn(session.picture); // the size on show again
   }
 
   // The picture is not of the size the network learnt at: says so, and offers that size.
@@ -76,11 +80,15 @@ class Input extends HTMLElement {
   }
 
   async openCamera() {
+    if (this.opening || this.video.srcObject) return;
+    this.opening = true;
     try {
       this.video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
       this.viewfinder.hidden = false;
     } catch {
       session.say("The camera cannot be used: allow it for this page, or choose a picture.", "error");
+    } finally {
+      this.opening = false;
     }
   }
 
@@ -91,6 +99,7 @@ class Input extends HTMLElement {
   }
 
   snap() {
+    if (!this.video.videoWidth) return; // its first picture has not come yet
     const canvas = make("canvas", { width: this.video.videoWidth, height: this.video.videoHeight });
     canvas.getContext("2d").drawImage(this.video, 0, 0);
     this.closeCamera();

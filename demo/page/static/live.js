@@ -7,6 +7,7 @@ import { channel } from "./session.js";
 import { Stage } from "./stage.js";
 
 const FULL = 1013; // the server's code for: others have all the places
+const HIDDEN = "The camera is off, since another tab was opened.";
 const WINDOW = 2000; // milliseconds over which the figures are taken
 const OFTEN = 500; // and between two texts of them
 const POSSIBLE = navigator.mediaDevices?.getUserMedia && "requestVideoFrameCallback" in HTMLVideoElement.prototype;
@@ -24,7 +25,7 @@ export class Live {
     this.status = make("p", { className: "rs-status", role: "status", id: "live-status" });
     this.element = make("div", { className: "rs-live" }, this.status);
     new IntersectionObserver(() => {
-      if (this.frames && !this.element.offsetParent) this.stop("The camera is off, since another tab was opened.");
+      if (this.frames && !this.element.offsetParent) this.stop(HIDDEN);
     }).observe(this.element);
   }
 
@@ -52,6 +53,10 @@ export class Live {
       return;
     }
     if (turn !== this.turn) return end(camera);
+    if (!this.element.offsetParent) {
+      end(camera);
+      return this.tell(HIDDEN, "done");
+    }
     if (!this.view) this.build();
     this.view.hidden = false;
     this.button.textContent = "Stop the camera";
@@ -102,7 +107,8 @@ export class Live {
   }
 
   measure(taken, shown) {
-    this.answers = [...this.answers.filter((one) => one.shown > shown - WINDOW), { taken, shown }];
+    const before = this.answers.filter((one, i, all) => one.shown > shown - WINDOW || i === all.length - 1);
+    this.answers = [...before, { taken, shown }];
     if (this.answers.length < 2 || shown - this.written < OFTEN) return;
     this.written = shown;
     const fps = (1000 * (this.answers.length - 1)) / (shown - this.answers[0].shown);

@@ -37,11 +37,14 @@ class Picture extends Part {
   }
 
   downloads() {
-    const name = () => session.source.name.replace(/\.\w+$/, "");
-    return make("div", { className: "rs-buttons", role: "group", "aria-label": "Downloads" },
-      button("Labels (PNG)", async () => save(await this.labels(), `${name()}.labels.png`)),
-      button("Overlay (PNG)", async () => save(await this.overlay(), `${name()}.overlay.png`)),
-      button("Everything (ZIP)", async () => save(await this.everything(), `${name()}.zip`)));
+    const download = (text, suffix, file) => button(text, async () => {
+      const name = session.source.name.replace(/\.\w+$/, "") + suffix;
+      save(await file(), name);
+    }, { disabled: true });
+    this.files = [download("Labels (PNG)", ".labels.png", () => stored(this.picture.labelsFile)),
+      download("Overlay (PNG)", ".overlay.png", () => this.overlay()),
+      download("Everything (ZIP)", ".zip", () => this.everything())];
+    return make("div", { className: "rs-buttons", role: "group", "aria-label": "Downloads" }, ...this.files);
   }
 
   curl() {
@@ -54,6 +57,7 @@ class Picture extends Part {
 
   show(picture) {
     this.picture = picture;
+    for (const file of this.files) file.disabled = false;
     this.legend.clear();
     this.legend.show(shares(picture.labels, this.about.classes.length));
     this.stage.resize(picture.width, picture.height);
@@ -87,10 +91,6 @@ class Picture extends Part {
       ` ${Math.round((100 * this.picture.confidence[at]) / 255)} % sure, at column ${x}, row ${y}`];
   }
 
-  labels() {
-    return fetch(this.picture.labelsFile).then((file) => file.blob());
-  }
-
   overlay() {
     const { width, height } = this.picture;
     const canvas = make("canvas", { width, height });
@@ -105,11 +105,17 @@ class Picture extends Part {
 
   async everything() {
     const { classes, palette, name } = this.about;
+    const { canvas, labelsFile, confidenceFile } = this.picture;
+    const overlay = this.overlay(); // before anything is waited for: all files are of one picture
     const list = { model: name, classes: classes.map((title, id) => ({ id, name: title, color: palette[id] })) };
-    return zip({ "picture.png": await png(this.picture.canvas), "labels.png": await this.labels(),
-      "confidence.png": await fetch(this.picture.confidenceFile).then((file) => file.blob()),
-      "overlay.png": await this.overlay(), "classes.json": new Blob([JSON.stringify(list, null, 1)]) });
+    return zip({ "picture.png": await png(canvas), "labels.png": await stored(labelsFile),
+      "confidence.png": await stored(confidenceFile), "overlay.png": await overlay, "classes.json": new Blob([JSON.stringify(list, null, 1)]) });
   }
+}
+
+// The file behind a data address.
+function stored(address) {
+  return fetch(address).then((file) => file.blob());
 }
 
 customElements.define("rs-picture", Picture);

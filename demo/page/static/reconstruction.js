@@ -27,6 +27,7 @@ class Reconstruction extends Part {
       change: (value) => { this.painting.radius = value; } });
     this.undo = button("Undo", () => { this.painting.undo(); this.edited(); });
     this.reset = button("As predicted", () => { this.painting.reset(); this.edited(); });
+    this.undo.disabled = this.reset.disabled = true;
     const views = [["drawing", "Before and after"], ["difference", "Where they disagree"]];
     this.append(make("div", { className: "rs-halves" },
       make("section", {}, make("h2", {}, "What it sees: paint here"), this.map.element,
@@ -71,7 +72,7 @@ class Reconstruction extends Part {
     box.addEventListener("pointerup", end);
     box.addEventListener("pointercancel", end);
     box.addEventListener("keydown", (event) => {
-      if (!["Enter", " "].includes(event.key) || !this.map.at) return;
+      if (!["Enter", " "].includes(event.key) || !this.picture || !this.map.at) return;
       event.preventDefault();
       this.painting.begin();
       this.painting.apply(this.map.at);
@@ -100,8 +101,9 @@ class Reconstruction extends Part {
     try {
       const { drawing, difference } = await post("roadshift/redraw", JSON.stringify({
         image: picture.image, labels: await this.file() }));
+      const drawn = await Promise.all([pixels(drawing), pixels(difference)]);
       if (picture === this.picture) {
-        [this.drawing, this.difference] = await Promise.all([pixels(drawing), pixels(difference)]);
+        [this.drawing, this.difference] = drawn;
         this.note.textContent = this.painting.changed ? "Redrawn from your labels." : "Redrawn from the predicted labels alone.";
         this.paint();
       }

@@ -4,7 +4,7 @@
 const PICTURE = "picture"; // an event: `session.picture` is another one
 
 class Session extends EventTarget {
-  about = fetch("roadshift/about").then((answer) => answer.json());
+  about = fetched("roadshift/about").then((answer) => answer.json());
   source = null; // {blob, name}
   size = "own"; // at which the network sees the picture: "own" or "learnt"
   answers = []; // by model
@@ -14,13 +14,18 @@ class Session extends EventTarget {
     return this.answers[0] ?? null;
   }
 
-  // Takes a picture file; what it shows is announced by the event, what went wrong by the status.
-  async choose(blob, name, size = "own") {
+  // Takes a picture file, or the promise of one; what it shows is announced by the event, what went
+  // wrong by the status. The last choice counts, however long an earlier one takes.
+  async choose(file, name, size = "own") {
     const turn = ++this.turn;
+    this.asking?.abort();
+    const { signal } = this.asking = new AbortController();
     this.say(`Looking at ${name} …`, "busy");
     try {
-      const answer = await this.ask(blob, 0, size);
-      if (turn !== this.turn) return; // a newer picture was chosen meanwhile
+      const blob = await file;
+      if (turn !== this.turn) return;
+      const answer = await this.ask(blob, 0, size, signal);
+      if (turn !== this.turn) return;
       this.size = size;
       this.source = { blob, name };
       this.answers = [answer];
@@ -37,14 +42,12 @@ class Session extends EventTarget {
 
   // What the bundle of that number makes of the picture on show; asked for once.
   async answer(model) {
-    const turn = this.turn;
-    this.answers[model] ??= await this.ask(this.source.blob, model, this.size);
-    if (turn !== this.turn) throw new DOMException("another picture was chosen", "AbortError");
-    return this.answers[model];
+    const { answers, source, size } = this;
+    return answers[model] ??= await this.ask(source.blob, model, size);
   }
 
-  async ask(blob, model, size) {
-    const answer = await post(`roadshift/segment?model=${model}&size=${size}`, blob);
+  async ask(blob, model, size, signal) {
+    const answer = await post(`roadshift/segment?model=${model}&size=${size}`, blob, signal);
     const [image, labels, confidence] = await Promise.all([
       pixels(answer.image), channel(answer.labels), channel(answer.confidence),
     ]);
@@ -58,17 +61,23 @@ class Session extends EventTarget {
   }
 }
 
-// POSTs a body and gives the JSON that came back; throws an Error that says in words what is wrong.
-export async function post(address, body) {
+// The demo's answer; throws an Error that says in words what is wrong.
+export async function fetched(address, options) {
   let answer;
   try {
-    answer = await fetch(address, { method: "POST", body });
+    answer = await fetch(address, options);
   } catch {
     throw new Error("The demo does not answer: is it still running? Reload the page to try again.");
   }
-  const values = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(values.error ?? `The demo answered with status ${answer.status}.`);
-  return values;
+  if (answer.ok) return answer;
+  const { error } = await answer.json().catch(() => ({}));
+  throw new Error(error ?? `The demo answered with status ${answer.status}.`);
+}
+
+// POSTs a body and gives the JSON that came back.
+export async function post(address, body, signal) {
+  const answer = await fetched(address, { method: "POST", body, signal });
+  return answer.json();
 }
 
 // A canvas with the picture behind an address or in a file.

@@ -18,15 +18,18 @@ export class Part extends HTMLElement {
   }
 
   async follow() {
-    if (!this.stale || !this.seen || !session.picture) return;
+    const { picture } = session;
+    if (!this.stale || !this.seen || !picture) return;
     this.stale = false;
     this.setAttribute("aria-busy", "true");
     try {
-      await this.show(session.picture);
+      await this.show(picture);
     } catch (error) {
-      if (error.name !== "AbortError") session.say(error.message, "error");
+      if (picture !== session.picture) return; // what became of the old picture is nobody's concern
+      this.stale = true; // asked for again when the part is next seen
+      session.say(error.message, "error");
     } finally {
-      this.removeAttribute("aria-busy");
+      if (picture === session.picture) this.removeAttribute("aria-busy");
     }
   }
 }

@@ -3,6 +3,7 @@
 
 import { button, choice, make } from "./html.js";
 import { Live } from "./live.js";
+import { fetched } from "./session.js";
 import { Part } from "./tab.js";
 
 class Video extends Part {
@@ -61,8 +62,7 @@ class Video extends Part {
   }
 
   async send(file, signal) {
-    const answer = await fetch(`roadshift/video?size=${this.size}`, { method: "POST", body: file, signal });
-    if (!answer.ok) throw new Error((await answer.json()).error);
+    const answer = await fetched(`roadshift/video?size=${this.size}`, { method: "POST", body: file, signal });
     const reader = answer.body.getReader();
     let kept = new Uint8Array();
     for (;;) {

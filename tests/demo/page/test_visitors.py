@@ -36,6 +36,44 @@ def test_who_finds_the_queue_full_is_told_at_once_and_the_next_one_is_served() -
     anyio.run(visit)
 
 
+def test_who_is_patient_gets_the_place_that_becomes_free() -> None:
+    async def visit() -> None:
+        queue, freed = Queue(0, patience=60), anyio.Event()
+
+        async def first() -> None:
+            async with queue.place():
+                await freed.wait()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(first)
+            await anyio.wait_all_tasks_blocked()
+            freed.set()
+            async with queue.place():
+                pass
+        impatient = Queue(0, "taken", patience=0.01)
+        async with impatient.place():
+            with pytest.raises(Refusal, match="taken"):
+                async with impatient.place():
+                    pass
+
+    anyio.run(visit)
+
+
+def test_nothing_is_done_for_who_has_left_before_his_turn() -> None:
+    async def visit() -> None:
+        queue, done = Queue(), []
+
+        async def gone() -> bool:
+            return True
+
+        with pytest.raises(Refusal, match="left"):
+            await queue.run(done.append, 1, gone=gone)
+        assert done == []
+        assert await queue.run(int, "7") == 7
+
+    anyio.run(visit)
+
+
 def test_one_picture_at_a_time_is_worked_on() -> None:
     async def visit() -> None:
         queue, inside, most = Queue(), [], []
