@@ -24,4 +24,4 @@ class TinySegmentor(Segmentor):
 
     def forward(self, x: torch.Tensor) -> Segmented:
         z = self.backbone(self.normalise(x))
-        return Segmented(self.head(z), self.aux_head(z), z)
+        return Segmented(self.head(z), self.aux_head(z), z, pre_logits=(z,))

@@ -58,7 +58,7 @@ def running_statistics(network: nn.Module) -> Generator[None]:
 def _halves(out: Segmented, n: int) -> tuple[Segmented, Segmented]:
     def part(which: slice) -> Segmented:
         features = out.features[which] if out.features.numel() else out.features
-        skips = tuple(z[which] for z in out.skips)
-        return Segmented(out.logits[which], out.aux[which], features, skips)
+        skips, read = (tuple(z[which] for z in maps) for maps in (out.skips, out.pre_logits))
+        return Segmented(out.logits[which], out.aux[which], features, skips, read)
 
     return part(slice(n)), part(slice(n, None))

@@ -15,11 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from adapt.networks.image_generator import init_convolution
-from adapt.networks.segmentor import Segmented, Segmentor
-from roadshift import UserError
-
-PROBED = 256
-"""pixels a side of the image whose maps tell the strides"""
+from adapt.networks.segmentor import PROBED, Segmented, Segmentor
 
 
 class Level(NamedTuple):
@@ -30,13 +26,8 @@ class Level(NamedTuple):
 
 
 def levels_of(like: Segmentor) -> tuple[Level, tuple[Level, ...]]:
-    """Of a segmentor's features, and of its skips; nothing is computed."""
-    with torch.device("meta"):
-        shapes = type(like)(2).eval()(torch.empty(1, 3, PROBED, PROBED))
-    if not shapes.features.numel():
-        raise UserError(
-            f"{type(like).__name__} does not say what its backbone saw: choose another --network"
-        )
+    """Of a segmentor's features, and of its skips."""
+    shapes = like.probed()
     features, *skips = (_level(z) for z in (shapes.features, *shapes.skips))
     return features, tuple(skips)
 

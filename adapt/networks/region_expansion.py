@@ -3,9 +3,10 @@
 Lv et al., "Cross-Domain Semantic Segmentation via Domain-Invariant Interactive Relation Transfer",
 CVPR 2020, section 4.2. Each unit turns the features into a class activation map, which a
 log-mean-exp makes an answer about the whole image: a small r asks all positions, a large one the
-strongest. The document's segmentor and units read one map, F_m. A segmentor whose head reads skips
-besides has units that read them too, so that their maps can be as fine as its own: coarser ones
-would have L_r blur what they are compared with. (FCN-8s does not say its skips: its units see fc7.)
+strongest. The document's segmentor and units are one convolution each of one map, F_m, so that the
+units can draw the segmentor's own map, whatever the image. Here F_m is what the last layer of the
+segmentor's head reads: of anything before it, what the units cannot draw L_r would have the
+backbone unlearn.
 """
 
 from __future__ import annotations
@@ -22,11 +23,10 @@ from adapt.networks.upsampling import full_size
 
 
 class RegionExpansion(nn.Module):
-    """What a head reads, each [n, k, hs, ws] -> every unit's map [n, c, h, w], as large as the
-    largest.
+    """What a head's last layer reads, each [n, k, hs, ws] -> every unit's map, as the largest.
 
-    `channels` are those of the features and of the skips: a map is the sum of one 1x1 convolution
-    each. `w` holds the weights w^k by which the maps together are to be the segmentor's own.
+    A map is [n, c, h, w], the sum of one 1x1 convolution of each; `channels` are theirs. `w` holds
+    the weights w^k by which the maps together are to be the segmentor's own.
     """
 
     def __init__(self, channels: Sequence[int], classes: int, units: int) -> None:

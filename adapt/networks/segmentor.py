@@ -14,18 +14,23 @@ from torchvision.models import WeightsEnum
 from adapt.networks.upsampling import full_size
 from roadshift import UserError
 
+PROBED = 256
+
 
 class Segmented(NamedTuple):
     """Unnormalised class scores of the main and of the auxiliary head, both at low resolution.
 
     `features` are what the backbone's last stage gave; empty for a network that does not say.
-    `skips` are what else of the backbone its head reads, the deepest last.
+    `skips` are what else of the backbone its head reads, the deepest last. `pre_logits` are what
+    the last layer of its main head reads, the deepest first: its logits are linear in them. (Of
+    FCN-8s, whose three lie differently on the image, fc7 alone.)
     """
 
     logits: Float[Tensor, "n c hs ws"]
     aux: Float[Tensor, "n c ha wa"]
     features: Float[Tensor, ...] = torch.empty(0)
     skips: tuple[Float[Tensor, "n _ _ _"], ...] = ()
+    pre_logits: tuple[Float[Tensor, "n _ _ _"], ...] = ()
 
     @property
     def heads(self) -> tuple[Float[Tensor, "n c hs ws"], Float[Tensor, "n c ha wa"]]:
@@ -103,6 +108,20 @@ class Segmentor(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: Float[Tensor, "n 3 h w"]) -> Segmented:
         """RGB in [0, 1] -> logits of both heads."""
+
+    def probed(self) -> Segmented:
+        """The shapes of what it answers to an image of `PROBED` pixels a side; nothing is computed.
+
+        Raises UserError for a network that does not say its features.
+        """
+        with torch.device("meta"):
+            shapes = type(self)(2).eval()(torch.empty(1, 3, PROBED, PROBED))
+        if not shapes.features.numel():
+            raise UserError(
+                f"{type(self).__name__} does not say what its backbone saw: choose another "
+                "--network"
+            )
+        return shapes
 
     def backbone_parameters(self) -> list[nn.Parameter]:
         """The parameters that `load_backbone` fills."""

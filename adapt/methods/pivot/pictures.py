@@ -70,7 +70,7 @@ def units(
         image = target.image(i)
         out = method.G(to_batch(image, method.G, size))
         own = (image.shape[0], image.shape[1])
-        maps = [method.G.enlarged(S, own) for S in method.U((out.features, *out.skips))]
+        maps = [method.G.enlarged(S, own) for S in method.U(out.pre_logits)]
         maps.insert(0, nn.functional.interpolate(out.logits, own, mode="bilinear"))
         labels = [m[0].argmax(0).byte().cpu().numpy() for m in maps]
         shown = [strip(image, labels[:1], palette)]

@@ -30,7 +30,6 @@ from adapt.game import Game, Losses
 from adapt.losses import cross_entropy, mean_over_processes
 from adapt.networks import Segmented, build
 from adapt.networks.both_cities import pass_both
-from adapt.networks.feature_generator import levels_of
 from adapt.networks.region_expansion import RegionExpansion, log_mean_exp
 from adapt.networks.upsampling import full_size
 from adapt.optimizers import segmentor_optimizer
@@ -70,8 +69,7 @@ class Pivot:
         """`presence`: image-level labels say which classes are there, not how much of each."""
         self.config, self.classes, self.presence = config, classes, presence
         self.segmentor = self.G = build(run.network, classes)
-        features, skips = levels_of(self.G)
-        channels = [level.channels for level in (features, *skips)]
+        channels = [z.shape[1] for z in self.G.probed().pre_logits]
         self.U = RegionExpansion(channels, classes, len(config.r))
         optimizer = segmentor_optimizer(self.G, run)
         heads = {k: v for k, v in optimizer.param_groups[-1].items() if k != "params"}
@@ -102,7 +100,7 @@ class Pivot:
 
     def maps(self, out: Segmented, size: tuple[int, int]) -> Maps:
         """Every unit's S^k at full size."""
-        return [self.G.enlarged(S, size).float() for S in self.U((out.features, *out.skips))]
+        return [self.G.enlarged(S, size).float() for S in self.U(out.pre_logits)]
 
     def image_level(
         self, maps: Maps, y: Float[Tensor, "n c"], known: Float[Tensor, " n"]

@@ -68,7 +68,7 @@ class DeepLabV2ResNet101(Segmentor):
         """RGB in [0, 1] -> logits of both heads, the backbone's last features."""
         third = self.backbone[:-1](self.normalise(x))
         fourth = self.backbone[-1](third)
-        return Segmented(self.head(fourth), self.aux(third), fourth)
+        return Segmented(self.head(fourth), self.aux(third), fourth, pre_logits=(fourth,))
 
 
 def _stages() -> nn.Sequential:

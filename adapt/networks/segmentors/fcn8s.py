@@ -91,7 +91,8 @@ class FCN8sVGG16(Segmentor):
         deep = deep + _crop(score3, 9, deep)
         logits = _crop(self.eight_times(deep), 31, x)
         # Cell j of pool4 lies around pixel 16 j - 91.5: the sixth is the first on the image.
-        return Segmented(logits, _crop(score4, 6, x[..., ::16, ::16]), fc7)
+        aux = _crop(score4, 6, x[..., ::16, ::16])
+        return Segmented(logits, aux, fc7, pre_logits=(fc7,))
 
     def enlarged(
         self, z: Float[Tensor, "n k hs ws"], size: tuple[int, int]

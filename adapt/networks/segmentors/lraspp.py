@@ -12,6 +12,7 @@ from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 from torchvision.models.segmentation.lraspp import LRASPPHead
 
 from adapt.networks.segmentor import Normalise, Recipe, Segmented, Segmentor
+from adapt.networks.upsampling import full_size
 
 
 class LRASPPMobileNetV2(Segmentor):
@@ -37,7 +38,10 @@ class LRASPPMobileNetV2(Segmentor):
         low = self.backbone[:7](self.normalise(x))
         middle = self.backbone[7:14](low)
         high = self.backbone[14:](middle)
-        return Segmented(self.head({"low": low, "high": high}), self.aux(middle), high, (low,))
+        context = self.head.cbr(high) * self.head.scale(high)
+        context = full_size(context, (low.shape[2], low.shape[3]), self.align_corners)
+        logits = self.head.low_classifier(low) + self.head.high_classifier(context)
+        return Segmented(logits, self.aux(middle), high, (low,), (context, low))
 
     def translate(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """torchvision's `features.0.0.weight` is `0.0.weight` here; its classifier is left out."""

@@ -62,7 +62,8 @@ class PIDNetS(Segmentor):
                 "pass `--batch 2` or more"
             )
         fused, p = self.backbone(self.normalise(x))
-        return Segmented(self.head(fused), self.aux(p), fused)
+        read = self.head[:-1](fused)
+        return Segmented(self.head[-1](read), self.aux(p), fused, pre_logits=(read,))
 
 
 class PIDNetBranches(nn.Module):

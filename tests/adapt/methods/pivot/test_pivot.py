@@ -2,17 +2,21 @@
 
 import dataclasses
 import math
+from typing import cast
 
 import pytest
 import torch
 from tiny_batch import tiny_batch, tiny_run
+from torch import nn
 
 from adapt.data.drawing.batches import Batch
 from adapt.data.image_labels import class_shares
+from adapt.game import Losses
 from adapt.methods.pivot.image_classifier import FeatureDraws, ImageClassifier
 from adapt.methods.pivot.pivot import Config, Pivot, distance
 from adapt.networks import build
 from adapt.networks.region_expansion import RegionExpansion, log_mean_exp
+from adapt.networks.segmentors.lraspp import LRASPPMobileNetV2
 from roadshift import UserError
 
 
@@ -58,7 +62,21 @@ def test_units_are_as_fine_as_what_the_head_reads() -> None:
     method = Pivot(Config(), tiny_run(), 2)
     out = method.G.eval()(torch.zeros(1, 3, 64, 64))
     assert method.maps(out, (64, 64))[0].shape == (1, 2, 64, 64)
-    assert len(method.U.units[0]) == 1 + len(out.skips)
+    assert len(method.U.units[0]) == len(out.pre_logits)
+
+
+def test_the_units_can_draw_the_segmentors_own_map() -> None:
+    """As in the document, where both are one convolution of F_m: else L_r asks for flatter maps."""
+    torch.manual_seed(0)
+    G = LRASPPMobileNetV2(3).eval()
+    out = G(torch.rand(2, 3, 64, 96))
+    U = RegionExpansion([z.shape[1] for z in G.probed().pre_logits], 3, 1)
+    unit = cast(nn.ModuleList, U.units[0])
+    for conv, own in zip(unit, (G.head.high_classifier, G.head.low_classifier), strict=True):
+        conv.weight.data = own.weight.data
+    unit[0].bias.data = G.head.high_classifier.bias + G.head.low_classifier.bias
+    assert torch.allclose(U.together(U(out.pre_logits)), out.logits, atol=1e-5)
+    assert float(out.logits.detach().std()) > 1e-3
 
 
 def test_the_distance_is_the_mean_square() -> None:
@@ -152,10 +170,15 @@ def test_without_a_weight_its_part_moves_nobody() -> None:
 
 def test_presence_makes_the_source_say_what_is_there_too() -> None:
     """With whole-image presence L_c of a source that shows all classes is that of ones."""
-    torch.manual_seed(0)
-    shares, presence = (
-        Pivot(Config(), STILL, 4, presence=p).step(labelled_batch()) for p in (False, True)
-    )
+
+    def played(presence: bool) -> Losses:
+        torch.manual_seed(0)
+        method = Pivot(Config(), STILL, 4, presence=presence)
+        for parameter in method.U.units.parameters():  # at zero every label costs the same
+            parameter.data.mul_(100)
+        return method.step(labelled_batch())
+
+    shares, presence = played(False), played(True)
     assert float(presence["L_c"]) != pytest.approx(float(shares["L_c"]), rel=1e-3)
 
 

@@ -44,6 +44,25 @@ def test_the_last_features_of_the_backbone_come_with_the_logits(name: str) -> No
     assert features.ndim == 4
 
 
+@pytest.mark.parametrize("name", SEGMENTORS)
+def test_its_logits_are_linear_in_what_its_last_layer_reads(name: str) -> None:
+    """What a change of it does to them is the same for every image."""
+    net = build(name, 2).eval()
+    torch.manual_seed(0)
+    for parameter in net.head_parameters():
+        torch.nn.init.normal_(parameter, 0, 0.1)
+
+    def effect() -> list[torch.Tensor]:
+        answer = net(torch.rand(1, 3, 64, 96))
+        weights = torch.linspace(-1, 1, answer.logits.numel()).view_as(answer.logits)
+        return list(torch.autograd.grad((answer.logits * weights).sum(), answer.pre_logits))
+
+    first, second = effect(), effect()
+    assert first
+    assert all(z.abs().max() > 0 for z in first)
+    torch.testing.assert_close(first, second)
+
+
 def test_a_network_need_not_give_features() -> None:
     z = torch.zeros(1, 2, 3, 4)
     answer = Segmented(z, z)
