@@ -110,7 +110,8 @@ def shrunk(pair: Pair, by: int) -> Pair:
 def trained(pair: Pair, row: Row, out: Path, seed: int, steps: int, data: str) -> Result:
     """Train a row where it is not finished, then score what it kept."""
     filled = {"data": data, "bench": str(HERE), "half": str(steps // 2),
-              "quarter": str(steps // 4), "eighth": str(steps // 8)}  # fmt: skip
+              "quarter": str(steps // 4), "eighth": str(steps // 8),
+              "three_quarters": str(3 * steps // 4)}  # fmt: skip
     own = round(steps * row.share)
     source = pair.target if row.oracle else pair.source
     how = [

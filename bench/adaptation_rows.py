@@ -120,6 +120,12 @@ ROWS = {
     "intra_domain PLA+CTS beside the source": Row(
         "intra_domain", f"{BESIDE} --rounds 1", share=0.5
     ),
+    "intra_domain behind self_training": Row(
+        "intra_domain",
+        f"{BESIDE} {STYLE} --sample-rare --inter-method self_training "
+        "--inter-steps {three_quarters} --rounds 1",
+        share=0.25,
+    ),
     "IntraDA": Row(
         "intra_domain",
         f"{INTRA} --split image --adversary pla --discriminator-input entropy --rounds 1",
