@@ -4,7 +4,8 @@
     last.safetensors        networks and optimizers after the last saved step: the headline.
                             by the roles of run.json's parts: `segmentor.*`, or `segmentor_A.*` and
                             so on of several that are fused; `translator.*`, `reconstructor.*`
-    best.safetensors        only with --select-on: best on labelled target images
+    best.safetensors        only with --select-on, the best on labelled target images, or with
+                            --keep-best-by, the best by a signal that needs no label
     step_000500.safetensors only with --keep-every: the networks of earlier steps
     metrics.jsonl, tensorboard/, pictures/, evaluations/
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -37,7 +38,7 @@ SEGMENTOR = "segmentor"
 
 @dataclass(frozen=True, kw_only=True)
 class RunInfo:
-    """What run.json holds; `scores` are those of the evaluations made so far, by data spec."""
+    """What run.json holds; `scores` are a checkpoint's evaluations so far, by data spec."""
 
     format: int = FORMAT
     method: str
@@ -70,6 +71,8 @@ class SavedRun(NamedTuple):
     segmentor: Segmentor
     info: RunInfo
     reconstructor: Reconstructor | None = None
+    checkpoint: str = "last"
+    """which of the run's it is"""
 
 
 def read(run: Path, which: str = "last") -> SavedRun:
@@ -90,7 +93,9 @@ def read(run: Path, which: str = "last") -> SavedRun:
     except (TypeError, KeyError) as error:
         raise UserError(f"{run / 'run.json'} is damaged ({error}); start the run again") from error
     load(path, parts)
-    return SavedRun(_deployed(parts), info, cast(Reconstructor | None, parts.get("reconstructor")))
+    info = replace(info, scores=_scores(run, which, info.work_size))
+    reconstructor = cast(Reconstructor | None, parts.get("reconstructor"))
+    return SavedRun(_deployed(parts), info, reconstructor, which)
 
 
 def alone(saved: SavedRun) -> dict[str, Segmentor]:
@@ -109,7 +114,7 @@ def names_of(runs: Sequence[Path]) -> list[str]:
 
 
 def read_info(run: Path) -> RunInfo:
-    """run.json of a run folder, with the scores of its evaluations."""
+    """run.json of a run folder, without the scores of its evaluations."""
     path = run / "run.json"
     if not path.is_file():
         raise UserError(f"{run} is not a run folder: it has no run.json; give `adapt`'s --out")
@@ -126,7 +131,6 @@ def read_info(run: Path) -> RunInfo:
             "classes": tuple(raw["classes"]),
             "palette": tuple((r, g, b) for r, g, b in raw["palette"]),
             "work_size": work and (work[0], work[1]),
-            "scores": _scores(run),
         }
         return RunInfo(**raw)
     except (ValueError, KeyError, TypeError) as error:
@@ -151,14 +155,15 @@ def _kept(run: Path, step: int) -> Path:
     return path
 
 
-def _scores(run: Path) -> dict[str, Any]:
+def _scores(run: Path, which: str, size: tuple[int, int] | None) -> dict[str, Any]:
+    """The evaluations of one checkpoint as it is deployed: at that size, one view of an image."""
     found: dict[str, Any] = {}
     for path in sorted((run / "evaluations").glob("*.json")):
         evaluation = json.loads(path.read_text())
-        as_deployed = evaluation["scales"] == [1.0] and not evaluation["flip"]
-        if evaluation["checkpoint"].isdecimal() or not as_deployed:  # of a curve, of many views
-            continue
-        found[evaluation["data"]] = evaluation
+        own = evaluation["size"] and tuple(evaluation["size"])
+        as_deployed = evaluation["scales"] == [1.0] and not evaluation["flip"] and own == size
+        if evaluation["checkpoint"] == which and as_deployed:
+            found[evaluation["data"]] = evaluation
     return found
 
 

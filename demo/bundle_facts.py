@@ -42,8 +42,9 @@ def _origin(bundle: Bundle) -> Iterable[tuple[str, object]]:
     made = bundle.provenance
     yield "method", made.get("method")
     yield "network", made.get("network")
+    yield "teacher", made.get("teacher")
     for key, what in (("source", "labelled pictures"), ("target", "unlabelled pictures")):
-        unread = key == "target" and made.get("method") == "source_only"
+        unread = {"source": "distillation", "target": "source_only"}[key] == made.get("method")
         if made.get(key) and not unread:
             yield what, data_name(str(made[key]))
     if made.get("work_size"):

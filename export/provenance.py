@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 import onnx
 import onnxruntime
 import torch
 
-from adapt.checkpoint import RunInfo
-from adapt.networks.segmentor import Normalise, Segmentor
+from adapt.checkpoint import SavedRun
+from adapt.networks.segmentor import Normalise
 from export.bundle.data_name import public_spec
 from roadshift import __version__
 
 
-def provenance(segmentor: Segmentor, info: RunInfo) -> dict[str, Any]:
+def provenance(saved: SavedRun) -> dict[str, Any]:
     """Where the network comes from, and what it does to a picture first."""
+    segmentor, info, settings = saved.segmentor, saved.info, saved.info.settings
     norm = next((m for m in segmentor.modules() if isinstance(m, Normalise)), None)
     facts = {
         "method": info.method,
@@ -27,6 +29,11 @@ def provenance(segmentor: Segmentor, info: RunInfo) -> dict[str, Any]:
         "fingerprints": info.fingerprints,
         "commit": info.commit,
         "steps": info.steps,
+        "rounds": settings.get("rounds", 1),
+        "checkpoint": saved.checkpoint,
+        "selected_on": public_spec(settings.get("select_on", "")),
+        "teacher": PurePath(settings.get("teacher", "")).name,
+        "image_labels": bool(settings.get("image_labels")),
         "seed": info.seed,
         "translator": info.parts.get("translator"),
         "reconstructor": info.parts.get("reconstructor"),
@@ -47,6 +54,12 @@ def provenance(segmentor: Segmentor, info: RunInfo) -> dict[str, Any]:
         },
     }
     return plain(facts)
+
+
+def steps_of(facts: Mapping[str, Any]) -> str:
+    """How long it was trained, in words."""
+    rounds = f" in each of {facts['rounds']} rounds" if facts["rounds"] > 1 else ""
+    return f"{facts['steps']} steps{rounds}"
 
 
 def public_scores(scores: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

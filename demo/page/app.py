@@ -51,6 +51,8 @@ def about(bundle: Bundle) -> str:
     source, target = (data_name(str(city)) if city else "" for city in cities)
     if not source or not target:
         return sentence
+    if bundle.provenance.get("method") == "distillation":
+        return f"{sentence} It learnt what another network says of pictures of {target}."
     if source == target or bundle.provenance.get("method") == "source_only":
         return f"{sentence} It learnt from labelled pictures of {source}."
     return (

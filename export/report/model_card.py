@@ -12,6 +12,7 @@ from typing import Any
 from export.bundle import Bundle
 from export.bundle.data_name import data_name
 from export.bundle.graphs import segmentor_file
+from export.provenance import steps_of
 from export.report.document import Block, Heading, Points, Table, Text, markdown
 from roadshift import hxw
 
@@ -108,15 +109,39 @@ def _training(facts: Mapping[str, Any]) -> Iterator[Block]:
     yield Heading("Training")
     yield Points(
         [
-            f"Labelled source: {_data(facts['source'])} (fingerprint "
-            f"`{facts['fingerprints'].get('source', 'unknown')}`).",
-            f"Target, its images alone: {_data(facts['target'])} (fingerprint "
-            f"`{facts['fingerprints'].get('target', 'unknown')}`).",
-            f"`{facts['method']}`, {facts['steps']} steps, seed {facts['seed']}; the last "
-            "checkpoint, not the best on any labels.",
+            *_trained_on(facts),
+            f"`{facts['method']}`, {steps_of(facts)}, seed {facts['seed']}; {_checkpoint(facts)}.",
             f"Code: commit `{facts['commit']}`, with {_versions(facts['trained_with'])}.",
         ]
     )
+
+
+def _trained_on(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Which images, and what was known of them."""
+    source, target = (
+        f"{_data(facts[city])} (fingerprint `{facts['fingerprints'].get(city, 'unknown')}`)"
+        for city in ("source", "target")
+    )
+    if facts["teacher"]:
+        yield (
+            f"The answers of another network, `{facts['teacher']}`, which had learnt from labelled "
+            f"images of {_data(facts['source'])}."
+        )
+    else:
+        yield f"Labelled source: {source}."
+    if facts["image_labels"]:
+        yield f"Target, its images and which classes each of them shows: {target}."
+    elif facts["method"] != "source_only":
+        yield f"Target, its images alone: {target}."
+
+
+def _checkpoint(facts: Mapping[str, Any]) -> str:
+    if facts["checkpoint"] == "last":
+        return "the last checkpoint, not the best on any labels"
+    if facts["selected_on"]:
+        labels = _data(facts["selected_on"])
+        return f"the checkpoint that was best on the labels of {labels}: scores there are not fair"
+    return "the best checkpoint by a signal that needs no label"
 
 
 def _data(spec: str) -> str:

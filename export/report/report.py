@@ -8,6 +8,7 @@ from typing import Any
 
 from export.bundle import Bundle
 from export.precision.lower import Lowered
+from export.provenance import steps_of
 from export.report.device import device_blocks
 from export.report.document import Block, Heading, Points, Table, Text
 from export.report.tables import (
@@ -67,7 +68,7 @@ def _origin(bundle: Bundle) -> Iterator[Block]:
     if facts["steps"]:
         yield Text(
             f"`{facts['network']}` trained by `{facts['method']}` from `{facts['source']}` to "
-            f"`{facts['target']}`: {facts['steps']} steps, seed {facts['seed']}, "
+            f"`{facts['target']}`: {steps_of(facts)}, seed {facts['seed']}, "
             f"commit `{facts['commit']}`."
         )
     else:

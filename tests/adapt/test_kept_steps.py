@@ -36,11 +36,14 @@ def test_networks_of_each_kept_step_are_there_without_optimizers(run: Path) -> N
 
 def test_scores_of_a_kept_step_are_not_the_results(run: Path, tiny_source: str) -> None:
     evaluate(run, data=tiny_source, which="2")
-    assert checkpoint.read_info(run).scores == {}
+    assert checkpoint.read(run).info.scores == {}
+    assert checkpoint.read(run, "2").info.scores[tiny_source]["checkpoint"] == "2"
     evaluate(run, data=tiny_source)
-    assert checkpoint.read_info(run).scores[tiny_source]["checkpoint"] == "last"
+    found = checkpoint.read(run).info.scores
+    assert found[tiny_source]["checkpoint"] == "last"
     evaluate(run, data=tiny_source, scales=(1.0, 1.5), flip=True)  # not what is deployed
-    assert checkpoint.read_info(run).scores[tiny_source]["scales"] == [1.0]
+    evaluate(run, data=tiny_source, size="32x64")
+    assert checkpoint.read(run).info.scores == found
 
 
 def test_other_steps_are_refused_with_those_there_are(run: Path, tiny_source: str) -> None:

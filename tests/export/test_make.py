@@ -69,6 +69,37 @@ def test_where_it_comes_from(made) -> None:
     assert inside["palette"] == [list(colour) for colour in made.palette]
 
 
+@pytest.mark.parametrize(
+    ("facts", "said", "unsaid"),
+    [
+        ({}, "the last checkpoint, not the best on any labels.", "Target, its images"),
+        (
+            {"checkpoint": "best", "selected_on": "camvid#val"},
+            "the checkpoint that was best on the labels of `camvid val`: scores there are not fair",
+            "last checkpoint",
+        ),
+        ({"checkpoint": "best"}, "best checkpoint by a signal that needs no label", "not fair"),
+        ({"method": "ldr", "rounds": 2}, "`ldr`, 7 steps in each of 2 rounds, seed 3", "Teacher"),
+        ({"method": "ldr"}, "Target, its images alone: `toytown:camera", "each of them shows"),
+        (
+            {"method": "pivot", "image_labels": True},
+            "Target, its images and which classes each of them shows: `toytown:camera",
+            "images alone",
+        ),
+        (
+            {"method": "distillation", "teacher": "adapted"},
+            "The answers of another network, `adapted`, which had learnt from labelled images of "
+            "`toytown:game`.",
+            "Labelled source",
+        ),
+    ],
+)
+def test_the_model_card_says_what_it_learnt_from(made, facts, said, unsaid) -> None:
+    text = model_card(replace(made, provenance=made.provenance | facts))
+    assert said in text
+    assert unsaid not in text
+
+
 def test_a_class_that_occurs_nowhere_is_null_in_json(made) -> None:
     assert made.scores["toytown:camera#val"]["iou"] == {"road": 83.0, "car": None}
     assert "NaN" not in (made.folder / "bundle.json").read_text()
