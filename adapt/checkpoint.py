@@ -38,7 +38,7 @@ SEGMENTOR = "segmentor"
 
 @dataclass(frozen=True, kw_only=True)
 class RunInfo:
-    """What run.json holds; `scores` are a checkpoint's evaluations so far, by data spec."""
+    """What run.json holds, and of a run that was read which checkpoint's networks those are."""
 
     format: int = FORMAT
     method: str
@@ -59,7 +59,9 @@ class RunInfo:
     parts: dict[str, Part] = field(default_factory=dict[str, Part])
     """The networks of the result by their roles: "segmentor", or several that begin so (their mean
     is deployed); "translator", F, where that is G(F(x)); "reconstructor", M, drawing label maps."""
+    checkpoint: str = "last"
     scores: dict[str, Any] = field(default_factory=dict)
+    """the checkpoint's evaluations so far, by data spec"""
 
 
 class SavedRun(NamedTuple):
@@ -71,8 +73,6 @@ class SavedRun(NamedTuple):
     segmentor: Segmentor
     info: RunInfo
     reconstructor: Reconstructor | None = None
-    checkpoint: str = "last"
-    """which of the run's it is"""
 
 
 def read(run: Path, which: str = "last") -> SavedRun:
@@ -93,9 +93,8 @@ def read(run: Path, which: str = "last") -> SavedRun:
     except (TypeError, KeyError) as error:
         raise UserError(f"{run / 'run.json'} is damaged ({error}); start the run again") from error
     load(path, parts)
-    info = replace(info, scores=_scores(run, which, info.work_size))
-    reconstructor = cast(Reconstructor | None, parts.get("reconstructor"))
-    return SavedRun(_deployed(parts), info, reconstructor, which)
+    info = replace(info, checkpoint=which, scores=_scores(run, which, info.work_size))
+    return SavedRun(_deployed(parts), info, cast(Reconstructor | None, parts.get("reconstructor")))
 
 
 def alone(saved: SavedRun) -> dict[str, Segmentor]:
@@ -139,7 +138,8 @@ def read_info(run: Path) -> RunInfo:
 
 def write_info(run: Path, info: RunInfo) -> None:
     """Write run.json."""
-    plain = {f.name: getattr(info, f.name) for f in fields(info) if f.name != "scores"}
+    read_later = {"checkpoint", "scores"}
+    plain = {f.name: getattr(info, f.name) for f in fields(info) if f.name not in read_later}
     with replacing(run / "run.json") as temporary:
         temporary.write_text(json.dumps(plain, indent=1))
 

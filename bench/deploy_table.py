@@ -20,7 +20,7 @@ rest before each so that no one's threads still spin in another's time. {warm_up
 are not counted. Milliseconds are medians over the rounds (a sum of medians is not the median of the
 sum); total, p95 and the least are of the whole frame.
 
-- **ours**: `serve.codec.decode`, the bundle's engine on ONNX Runtime, `serve.codec.encode_png`. The
+- **ours**: `decode` of `serve.media.codec`, the bundle's engine on ONNX Runtime, `encode_png`. The
   picture is prepared in the same call as the network; `pre` is that part of the graph run once more
   alone after the frame, and `network` the rest of the call.
 - **floor**: the same decoder and encoder, and between them the bare network on floats that lie

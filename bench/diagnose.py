@@ -103,7 +103,7 @@ def main() -> None:
     for spec in (asked.source, asked.target, asked.scored_on):
         print(spec, shares(spec, classes), flush=True)
     for run in asked.runs:
-        segmentor, info, *_ = checkpoint.read(run)
+        segmentor, info, _ = checkpoint.read(run)
         data, views = labelled(asked.scored_on).with_classes(classes), Views(size=info.work_size)
         told = zip(classes, sureness(segmentor, asked.target, info.work_size), strict=True)
         print(f"{run}: predicted %, median confidence, % above 0.7: {dict(told)}", flush=True)

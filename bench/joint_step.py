@@ -6,7 +6,7 @@
 
 "apart" runs G once for the labels, once for the adversary and once for the reconstruction, and D
 and D_1..D_3 on detached images and again for G's and M's losses, a backward pass for each.
-"together" is `adapt.methods.reconstruction.Joint`: one pass each. Both are timed in turns in
+"together" is `adapt.methods.ldr.joint.Joint`: one pass each. Both are timed in turns in
 processes of their own, on random images; the least of the steps counts. What bounds the step is
 printed as each network's share of its forward time.
 """

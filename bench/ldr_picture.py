@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rows", type=int, default=4)
     asked = parser.parse_args()
-    segmentor, info, M, _ = checkpoint.read(asked.run)  # noqa: N806 - the paper's letter
+    segmentor, info, M = checkpoint.read(asked.run)  # noqa: N806 - the paper's letter
     assert isinstance(segmentor, Translated)
     assert M is not None
     images = unlabelled(asked.data)

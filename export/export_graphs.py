@@ -60,7 +60,7 @@ def export_graphs(saved: SavedRun, frames: Frames, size: Size | None) -> Exporte
     smallest = _smallest(saved, drawings)
     if size is None:
         _native(frames, smallest)
-    facts = provenance(saved)
+    facts = provenance(saved.segmentor, info)
     about = {"classes": info.classes, "palette": info.palette, "provenance": facts}
     model = to_onnx(Deployed(saved.segmentor, info.work_size).eval(), size)
     facts["normalisation_folded"] = fold_normalisation(model)

@@ -11,15 +11,15 @@ import onnx
 import onnxruntime
 import torch
 
-from adapt.checkpoint import SavedRun
-from adapt.networks.segmentor import Normalise
+from adapt.checkpoint import RunInfo
+from adapt.networks.segmentor import Normalise, Segmentor
 from export.bundle.data_name import public_spec
 from roadshift import __version__
 
 
-def provenance(saved: SavedRun) -> dict[str, Any]:
+def provenance(segmentor: Segmentor, info: RunInfo) -> dict[str, Any]:
     """Where the network comes from, and what it does to a picture first."""
-    segmentor, info, settings = saved.segmentor, saved.info, saved.info.settings
+    settings = info.settings
     norm = next((m for m in segmentor.modules() if isinstance(m, Normalise)), None)
     facts = {
         "method": info.method,
@@ -30,7 +30,7 @@ def provenance(saved: SavedRun) -> dict[str, Any]:
         "commit": info.commit,
         "steps": info.steps,
         "rounds": settings.get("rounds", 1),
-        "checkpoint": saved.checkpoint,
+        "checkpoint": info.checkpoint,
         "selected_on": public_spec(settings.get("select_on", "")),
         "teacher": PurePath(settings.get("teacher", "")).name,
         "image_labels": bool(settings.get("image_labels")),

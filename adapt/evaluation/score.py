@@ -59,7 +59,7 @@ def score(
     Without a size in `views` the images are looked at in the size the run was trained for.
     """
     saved = checkpoint.read(run, which)
-    segmentor, info, *_ = saved
+    segmentor, info, _ = saved
     labels = labelled(data).mapped(info.class_map).with_classes(info.classes)
     views = replace(views, size=views.size or info.work_size)
     if device == "cuda" and not torch.cuda.is_available():

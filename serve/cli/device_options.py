@@ -22,6 +22,7 @@ class DeviceOptions:
     precision: Precision = "fp32"
     """Which of the bundle's segmentors: in 32-bit or 16-bit floats, or 8-bit integers."""
     route: Literal["auto", "exact", "dense"] = "auto"
-    """Where labels become full-size: the host's exact shortcut, or densely in the graph. Equal."""
+    """Where labels become full-size: the host's exact shortcut, or densely in the graph. They are
+    equal but for ties within rounding."""
     threads: int = 0
     """CPU threads for one call; 0: one a core."""

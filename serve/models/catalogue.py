@@ -83,7 +83,7 @@ class Catalogue:
         if len(named) < len(graphs) or named & others:
             raise UserError(
                 f"two of the bundles are called {bundle!r}: export one of them again with "
-                "another --name"
+                "another name for its folder (--out)"
             )
         version = self._versions[bundle] = self._versions.get(bundle, 0) + bool(graphs)
         models = [self._make(graph, str(version)) for graph in graphs]

@@ -31,7 +31,7 @@ def distill(teacher: Path, config: Config, run: Run) -> bool:
     run's first. Raises UserError for a teacher, settings or data that do not fit, Failure when
     training breaks.
     """
-    segmentor, taught, *_ = checkpoint.read(teacher)
+    segmentor, taught, _ = checkpoint.read(teacher)
     size = run.size or (hxw(taught.work_size) if taught.work_size else "")
     run = replace(run, source=taught.source, target=run.target or taught.target, size=size)
     target = _target(run, taught)

@@ -23,7 +23,8 @@ class Config(intra_domain.Config, Separation):
     inter: str = ""
     """a finished run of any method as G_inter; "": the stage inter trains one"""
     inter_method: Literal["output_adversary", "source_only", "self_training"] = "output_adversary"
-    """what the stage inter trains, by that method's own defaults; else give a run to --inter"""
+    """what the stage inter trains, by that method's own defaults (but self_training with a warm-up
+    of a quarter, output_adversary with this width_d); else give a run to --inter"""
     inter_steps: int = 0
     """of the stage inter; 0: as many as of a round"""
     drawn_by: str = ""

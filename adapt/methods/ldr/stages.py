@@ -166,7 +166,8 @@ class LabelDrivenReconstruction:
             if r:
                 folder = self.stages.folder(f"pseudo_labels{r}")
                 target = PseudoLabelled(images, label_files(folder, len(images)))
-            return make_draws(uncoloured(run), self._source(), target)
+            drawn = replace(uncoloured(run), sample_rare=run.sample_rare)
+            return make_draws(drawn, self._source(), target)
 
         return Training(
             name=f"joint{r}",

@@ -2,8 +2,8 @@
 
 Between four neighbouring logits every bilinear value is a convex combination of the four. Where one
 class is the largest at all four corners it is the largest in the whole cell, so only the cells on
-class borders are interpolated (`serve.border_cells`). Where these are most of all, as of noise,
-everything is (`serve.dense_labels`).
+class borders are interpolated (`border_cells`). Where these are most of all, as of noise,
+everything is (`dense_labels`).
 """
 
 from __future__ import annotations

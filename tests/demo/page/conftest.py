@@ -49,7 +49,7 @@ def demo(bundle, other_bundle, tmp_path_factory) -> Iterator[tuple[str, Path]]:
     yield re.findall(r"http://\S+", lines[-1])[0], scratch
     process.send_signal(signal.SIGINT)
     process.stdout.close()
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     assert not list(scratch.iterdir()), "temporary files were left behind"
 
 
@@ -60,6 +60,15 @@ def browser(chromium) -> Iterator:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=SWITCHES)
+        new_page = browser.new_page
+
+        def patient(**options):
+            """Pages that wait for a machine with much else to do."""
+            page = new_page(**options)
+            page.set_default_timeout(90_000)
+            return page
+
+        browser.new_page = patient
         yield browser
         browser.close()
 

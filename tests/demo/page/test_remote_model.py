@@ -50,9 +50,9 @@ def served(*bundles, guard: Guard = OPEN, limits: Limits | None = None):
         thread.start()
         try:
             url = f"http://127.0.0.1:{bound.getsockname()[1]}"
-            for _ in range(1000):
-                if server.uvicorn.started and server.service.readiness.unready is None:
-                    break
+            end = time.monotonic() + 60
+            while not server.uvicorn.started or server.service.readiness.unready is not None:
+                assert time.monotonic() < end, server.service.readiness.unready
                 time.sleep(0.01)
             yield url
         finally:

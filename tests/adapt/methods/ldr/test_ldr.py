@@ -17,7 +17,9 @@ import roadshift
 from adapt import checkpoint, saved_state
 from adapt.evaluation.evaluate import logits_of
 from adapt.methods.ldr.config import RECIPES, Config
+from adapt.methods.ldr.stages import LabelDrivenReconstruction
 from adapt.networks.segmentors.translated import Translated
+from adapt.run import Run
 from adapt.stages.ablation import read_recipe
 from roadshift import UserError
 
@@ -53,6 +55,22 @@ def test_every_stage_leaves_its_result_and_its_pictures(trained: Path) -> None:
     found = json.loads((trained / "pseudo_labels1/made.json").read_text())
     assert set(found["thresholds"]) == {"road", "building", "sky", "car"}
     assert all(0 <= t <= 0.9 for t in found["thresholds"].values())
+
+
+def test_rare_classes_are_drawn_more_often_where_the_segmentor_learns(
+    tiny_source: str, tiny_target: str, tmp_path: Path
+) -> None:
+    for rare in (False, True):
+        run = Run(
+            source=tiny_source, target=tiny_target, out=tmp_path / str(rare), weights="none",
+            workers=0, sample_rare=rare, device="cpu",
+        )  # fmt: skip
+        stages = LabelDrivenReconstruction(Config(reconstruct=False), run)
+        stages._source = lambda stages=stages: stages.cities.source  # as if F had drawn it
+        stages._target = lambda stages=stages: stages.cities.target
+        joint, translate = stages._joint(0).draws(), stages._translate().draws()
+        assert (joint.source.rare is not None) == rare
+        assert translate.source.rare is None
 
 
 def test_the_deployed_function_is_g_of_f(trained: Path) -> None:
@@ -226,7 +244,7 @@ def test_an_ablation_trains_scores_and_prints_its_rows(
     assert sorted(p.name for p in out.iterdir()) == ["ablation.json", "stages", "tau-1", "without"]
     assert len(list((out / "stages").iterdir())) == 2  # one translate, one pretrain
     rows = json.loads((out / "ablation.json").read_text())["rows"]
-    assert checkpoint.read_info(out / "tau-1").scores[tiny_source]["miou"] == rows["tau 1"]["miou"]
+    assert checkpoint.read(out / "tau-1").info.scores[tiny_source]["miou"] == rows["tau 1"]["miou"]
 
 
 @pytest.mark.parametrize("name", ["table3", "table4", "table5", "table6"])
