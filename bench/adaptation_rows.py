@@ -87,6 +87,7 @@ PIVOT = f"--features-weights {WEIGHTS} --classifier-steps 2000"
 ROWS = {
     "source_only": Row("source_only"),
     "source_only + style": Row("source_only", STYLE),
+    "source_only and rare classes": Row("source_only", "--sample-rare"),
     "self_training": Row("self_training", SELF),
     "self_training no style": Row("self_training", SELF.removeprefix(STYLE)),
     "self_training no mix": Row("self_training", f"{SELF} --no-mix"),
@@ -140,6 +141,7 @@ ROWS = {
     "pivot no L_r": Row("pivot", f"{PIVOT} --w-r 0"),
     "pivot WDA": Row("pivot", "--image-labels {presence}"),
     "symmetric": Row("symmetric", SYMMETRIC, share=0.375),
+    "symmetric and rare classes": Row("symmetric", f"{SYMMETRIC} --sample-rare", share=0.375),
     "symmetric A": Row("symmetric", part="A", of="symmetric"),
     "symmetric B": Row("symmetric", part="B", of="symmetric"),
     "symmetric by probability alone": Row(
