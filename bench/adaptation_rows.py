@@ -137,6 +137,8 @@ ROWS = {
     "feature_to_image without patches": Row("feature_to_image", f"{REDRAWN} --no-patches"),
     "feature_to_image in feature space": Row("feature_to_image", f"{REDRAWN} --space feature"),
     "pivot": Row("pivot", PIVOT),
+    "pivot source norm": Row("pivot", f"{PIVOT} --target-norm source"),
+    "pivot a tenth of L_c and L_r": Row("pivot", f"{PIVOT} --w-c 0.05 --w-r 0.05"),
     "pivot no L_c": Row("pivot", f"{PIVOT} --w-c 0"),
     "pivot no L_r": Row("pivot", f"{PIVOT} --w-r 0"),
     "pivot WDA": Row("pivot", "--image-labels {presence}"),
