@@ -118,6 +118,7 @@ def _limits(check: Any) -> bool:
         return False
     shares = [check.get("min_agreement"), *(c.get("min_agreement") for c in classes)]
     errors = [check.get(f"max_{what}_error", 0.0) for what in ("confidence", "logit")]
+    errors += [c.get("max_confidence_error", 0.0) for c in classes]
     if not all(map(_real, (*shares, *errors))):
         return False
     return all(0 <= (n or 0) <= 1 for n in shares) and all(n >= 0 for n in errors)

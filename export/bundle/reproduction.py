@@ -20,7 +20,7 @@ sixteenth of the frame."""
 EXACT_CLASS = 0.99
 """Of torch's pixels of a class: in fp32 ties alone may fall otherwise."""
 EXACT_CONFIDENCE = 0.5
-"""In levels of 255, the mean over all pixels."""
+"""In levels of 255, the mean over all pixels; twice that over a class's, which may be few."""
 EXACT_LOGITS = 0.01
 """Of the deviation of torch's logits: what a GPU's shorter mantissas (TF32) do, several times."""
 
@@ -34,10 +34,32 @@ class Found(NamedTuple):
 
 
 class ByClass(NamedTuple):
-    """Torch's pixels of a class in all golden frames, and the share (0..1) that came out so."""
+    """Torch's pixels of a class in all golden frames, the share (0..1) that came out so, and the
+    mean difference of their confidence in levels of 255; None where that is not known."""
 
     pixels: int
     agreement: float
+    confidence: float | None = None
+
+    def or_worse(self, other: ByClass) -> ByClass:
+        """The worse of two: of the same pixels."""
+        return ByClass(
+            self.pixels,
+            min(self.agreement, other.agreement),
+            _largest((self.confidence, other.confidence)),
+        )
+
+    def limits(self, *, exact: bool) -> dict[str, Any]:
+        """What a device must reach, for bundle.json."""
+        found: dict[str, Any] = {
+            "pixels": self.pixels,
+            "agreement": self.agreement,
+            "min_agreement": EXACT_CLASS if exact else _least(self.agreement),
+        }
+        if self.confidence is not None:
+            loose = 1.5 * self.confidence + 2
+            found["max_confidence_error"] = 2 * EXACT_CONFIDENCE if exact else loose
+        return found
 
 
 class Reproduction(NamedTuple):
@@ -56,10 +78,7 @@ class Reproduction(NamedTuple):
         """The worse of two, by class and output: of the same golden frames, in two forms."""
         return Reproduction(
             agreement=min(self.agreement, other.agreement),
-            classes={
-                name: min(one, other.classes[name], key=lambda c: c.agreement)
-                for name, one in self.classes.items()
-            },
+            classes={name: one.or_worse(other.classes[name]) for name, one in self.classes.items()},
             confidence=_largest((self.confidence, other.confidence)),
             logits=_largest((self.logits, other.logits)),
         )
@@ -70,14 +89,7 @@ class Reproduction(NamedTuple):
         Devices round differently, so in lower precisions half as much again as was lost here, and a
         little more.
         """
-        classes = {
-            name: {
-                "pixels": one.pixels,
-                "agreement": one.agreement,
-                "min_agreement": EXACT_CLASS if exact else _least(one.agreement),
-            }
-            for name, one in self.classes.items()
-        }
+        classes = {name: one.limits(exact=exact) for name, one in self.classes.items()}
         limits: dict[str, Any] = {"classes": classes}
         if self.confidence is not None:
             loose = 1.5 * self.confidence + 1
@@ -90,17 +102,22 @@ class Reproduction(NamedTuple):
         """What is not as promised, in words with numbers; empty where all is."""
         wrong: list[str] = []
         for name, limit in limits.get("classes", {}).items():
-            found = self.classes[name].agreement if name in self.classes else 0.0
-            pixels = self.classes[name].pixels if name in self.classes else 0
-            if pixels != limit["pixels"]:
+            found = self.classes.get(name, ByClass(0, 0.0))
+            if found.pixels != limit["pixels"]:
                 wrong.append(
-                    f"{pixels} pixels of {name} in the golden frames' labels (the manifest says "
-                    f"{limit['pixels']})"
+                    f"{found.pixels} pixels of {name} in the golden frames' labels (the manifest "
+                    f"says {limit['pixels']})"
                 )
-            if not found >= limit["min_agreement"]:
+            if not found.agreement >= limit["min_agreement"]:
                 wrong.append(
-                    f"{found:.2%} of the {name} in the golden frames (wanted "
+                    f"{found.agreement:.2%} of the {name} in the golden frames (wanted "
                     f"{limit['min_agreement']:.2%} of {limit['pixels']} pixels)"
+                )
+            most = limit.get("max_confidence_error")
+            if found.confidence is not None and most is not None and not found.confidence <= most:
+                wrong.append(
+                    f"confidence that is off by {found.confidence:.2f} of 255 on the {name} in the "
+                    f"golden frames (allowed {most:.2f})"
                 )
         measures = (
             ("confidence", self.confidence, "max_confidence_error", "{:.2f} of 255 on average"),
@@ -118,7 +135,7 @@ def reproduction(
 ) -> Reproduction:
     """Compares what came out for each golden frame with what torch made of it."""
     agreement, pixels, same = 1.0, np.zeros(256, np.int64), np.zeros(256, np.int64)
-    confidence, logits = list[float](), list[float]()
+    confidence, logits, apart = list[float](), list[float](), np.zeros(256)
     for one, out in zip(golden, found, strict=True):
         equal = out.labels == one.labels
         agreement = min(agreement, float(equal.mean()))
@@ -127,12 +144,17 @@ def reproduction(
         if one.confidence is not None and out.confidence is not None:
             off = np.abs(one.confidence.astype(np.int16) - out.confidence)
             confidence.append(float(off.mean()))
+            apart += np.bincount(one.labels.ravel(), off.ravel(), minlength=256)
         if one.logits is not None and out.logits is not None:
             logits.append(_relative(out.logits, one.logits))
     return Reproduction(
         agreement=agreement,
         classes={
-            name: ByClass(int(pixels[c]), float(same[c] / pixels[c]))
+            name: ByClass(
+                int(pixels[c]),
+                float(same[c] / pixels[c]),
+                float(apart[c] / pixels[c]) if len(confidence) == len(golden) else None,
+            )
             for c, name in enumerate(classes)
             if pixels[c] >= EVIDENCE
         },

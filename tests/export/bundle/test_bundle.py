@@ -204,6 +204,19 @@ def test_a_changed_manifest(folder: Path) -> None:
         ("checks", {"precisions": {"fp32": {"min_agreement": 2}}}),
         ("checks", {"precisions": {"fp32": {"min_agreement": 1, "classes": {"sky": 0.9}}}}),
         ("checks", {"precisions": {"fp32": {"min_agreement": 1, "max_logit_error": "none"}}}),
+        (
+            "checks",
+            {
+                "precisions": {
+                    "fp32": {
+                        "min_agreement": 1,
+                        "classes": {
+                            "sky": {"pixels": 9, "min_agreement": 1, "max_confidence_error": -1}
+                        },
+                    }
+                }
+            },
+        ),
         ("checks", {"precisions": {"fp32": 0.9}}),
         ("checks", {"precisions": {"fp32": {}}}),
         ("checks", {"precisions": {"fp32": {"min_agreement": 1}}, "self_check": None}),

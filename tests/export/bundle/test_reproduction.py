@@ -50,11 +50,15 @@ def test_what_is_equal() -> None:
         (GOOD._replace(labels=swapped(1, 2)), "0.00% of the bus in the golden frames (wanted 9"),
         (GOOD._replace(labels=np.where(ONE.labels == 2, 0, ONE.labels)), "0.00% of the train"),
         (GOOD._replace(confidence=255 - ONE.confidence), "confidence that are off by 1"),
+        (
+            GOOD._replace(confidence=np.where(ONE.labels == 1, 255, 0) ^ ONE.confidence),
+            "confidence that is off by 1",
+        ),
         (GOOD._replace(logits=3 * ONE.logits.astype(float)), "logits that are off by 2"),
         (GOOD._replace(logits=ONE.logits[:3]), "logits that are off by inf"),
         (GOOD._replace(logits=ONE.logits * np.nan), "logits that are off by nan"),
     ],
-    ids=["swapped", "never", "inverted", "scaled", "fewer", "nan"],
+    ids=["swapped", "never", "inverted", "inverted on the bus", "scaled", "fewer", "nan"],
 )
 def test_what_a_global_share_does_not_see(found: Found, reason: str, exact: bool) -> None:
     limits = reproduction([ONE], [GOOD], CLASSES).limits(exact=exact)
@@ -106,8 +110,12 @@ def test_a_bundle_that_knows_labels_alone() -> None:
 
 
 def test_of_two_forms_the_worse_by_class_and_output_counts() -> None:
-    one = Reproduction(0.9, {"road": ByClass(500, 0.99), "car": ByClass(300, 0.8)}, 2.0, None)
-    other = Reproduction(0.95, {"road": ByClass(500, 0.9), "car": ByClass(300, 0.85)}, 1.0, 0.25)
-    worse = Reproduction(0.9, {"road": ByClass(500, 0.9), "car": ByClass(300, 0.8)}, 2.0, 0.25)
+    one = Reproduction(0.9, {"road": ByClass(500, 0.99, 3.0), "car": ByClass(300, 0.8)}, 2.0, None)
+    other = Reproduction(
+        0.95, {"road": ByClass(500, 0.9, 1.0), "car": ByClass(300, 0.85, 2.0)}, 1.0, 0.25
+    )
+    worse = Reproduction(
+        0.9, {"road": ByClass(500, 0.9, 3.0), "car": ByClass(300, 0.8, 2.0)}, 2.0, 0.25
+    )
     assert one.or_worse(other) == other.or_worse(one) == worse
     assert one.or_worse(one).logits is None
