@@ -32,6 +32,12 @@ class Drawing:
     size: Size
 
 
+def enlarged(size: Size, scale: tuple[float, float]) -> Size:
+    """The size at which source images are drawn: the largest that draws enlarge them to, so that
+    what is enlarged shows detail, as the real images of the other city do."""
+    return size and (round(size[0] * scale[1]), round(size[1] * scale[1]))
+
+
 def translated_images(name: str, drawing: Drawing, needs: tuple[str, ...], shared: bool) -> Making:
     """The stage that leaves NAME/images, and NAME/labels of labelled ones: a PNG each."""
     make = partial(_make, drawing)

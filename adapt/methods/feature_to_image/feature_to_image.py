@@ -91,8 +91,8 @@ class FeatureToImage:
         self.D = FourWayDiscriminator(classes, config.width, patches=config.patches)
         self.game = Game(
             F=segmentor_optimizer(self.F, run),
-            G=image_optimizer(self.G.parameters(), config.lr_images, decay="polynomial"),
-            D=image_optimizer(self.D.parameters(), config.lr_images, decay="polynomial"),
+            G=image_optimizer([self.G], config.lr_images, decay="polynomial"),
+            D=image_optimizer([self.D], config.lr_images, decay="polynomial"),
         )
         self.state = {"segmentor": self.F, "G": self.G, "D": self.D, **self.game.state()}
 
@@ -146,7 +146,7 @@ class FeatureAdversary:
         ).apply(init_convolution)
         self.game = Game(
             F=segmentor_optimizer(self.F, run),
-            D=image_optimizer(self.D.parameters(), config.lr_images, decay="polynomial"),
+            D=image_optimizer([self.D], config.lr_images, decay="polynomial"),
         )
         self.state = {"segmentor": self.F, "D": self.D, **self.game.state()}
 

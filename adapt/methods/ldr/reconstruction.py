@@ -112,7 +112,7 @@ class Rebuilder:
         """Adam for M and for D_1..D_3, falling linearly to zero."""
         lr = self.config.pretrain_lr
         players = {"M": self.M, "D_k": self.D_k}
-        return {k: image_optimizer(n.parameters(), lr, decay="linear") for k, n in players.items()}
+        return {k: image_optimizer([n], lr, decay="linear") for k, n in players.items()}
 
 
 class Pretraining:

@@ -31,6 +31,7 @@ from adapt.stages.runner import Making, Stage, Stages, Training, decided_by
 from adapt.stages.signals import signals
 from adapt.stages.translated_images import (
     Drawing,
+    enlarged,
     translated,
     translated_images,
     translated_labelled,
@@ -109,7 +110,8 @@ class LabelDrivenReconstruction:
         drawing = Drawing(
             translator=partial(self._translator, "F" if self.to_source else "F_inv"),
             images=target if self.to_source else source,
-            size=self.size if self.to_source else self.source_size,
+            # Target images as F draws them when deployed.
+            size=self.size if self.to_source else enlarged(self.source_size, self.run.scale),
         )
         return translated_images(self.drawn, drawing, needs=("translate",), shared=True)
 

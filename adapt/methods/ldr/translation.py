@@ -102,7 +102,7 @@ class Translation:
 
     def _optimizer(self, *networks: nn.Module) -> torch.optim.Optimizer:
         return image_optimizer(
-            [p for network in networks for p in network.parameters()],
+            networks,
             self.config.translate_lr,
             decay="halved_ten_times",
             weight_decay=self.config.translate_weight_decay,

@@ -30,7 +30,7 @@ from adapt.stages.pseudo_labels import Labelling, label_files, pseudo_labels
 from adapt.stages.result import publish
 from adapt.stages.runner import Making, Stage, Stages, Training, decided_by
 from adapt.stages.signals import signals
-from adapt.stages.translated_images import Drawing, translated_images, translated_labelled
+from adapt.stages.translated_images import Drawing, enlarged, translated_images, translated_labelled
 from roadshift import UserError
 
 DRAWN = "translate/source_as_target"
@@ -93,7 +93,9 @@ class SymmetricAdaptation:
     def _drawn(self) -> Making:
         """S': the source's images in the target's colours."""
         drawing = Drawing(
-            translator=self._towards_target, images=self.cities.source, size=self.source_size
+            translator=self._towards_target,
+            images=self.cities.source,
+            size=enlarged(self.source_size, self.run.scale),
         )
         return translated_images(DRAWN, drawing, needs=("translate",), shared=True)
 

@@ -56,8 +56,8 @@ class StarTranslation:
         self.F = StarGenerator(2, w.width, w.blocks)
         self.D = StarDiscriminator(2, w.width)
         self.game = Game(
-            D=image_optimizer(self.D.parameters(), w.translate_lr, decay="linear"),
-            F=image_optimizer(self.F.parameters(), w.translate_lr, decay="linear"),
+            D=image_optimizer([self.D], w.translate_lr, decay="linear"),
+            F=image_optimizer([self.F], w.translate_lr, decay="linear"),
         )
         self.state = {"F": self.F, "D": self.D, **self.game.state()}
 

@@ -11,7 +11,11 @@ from safetensors.torch import load_file
 
 import roadshift
 from adapt import checkpoint, saved_state
+from adapt.methods.symmetric.config import Config
+from adapt.methods.symmetric.stages import SymmetricAdaptation
+from adapt.networks.image_generator import Translator
 from adapt.networks.segmentors.fused import Fused
+from adapt.run import Run
 
 SMALL = (
     "--weights none --batch 2 --steps 3 --width 4 --width-d 8 --blocks 1 --translate-steps 2 "
@@ -176,3 +180,19 @@ def test_an_ablation_shares_what_its_rows_have_in_common(
     assert symmetric(tiny_source, tiny_target, out, *more) == 0
     shared = sorted(p.name.partition("-")[0] for p in (out / "stages").iterdir())
     assert shared == ["adapt0", "adapt1", "adapt1", "translate"]
+
+
+def test_the_source_is_drawn_as_large_as_draws_enlarge_it(
+    tiny_source: str, tiny_target: str, tmp_path: Path
+) -> None:
+    """Else what is enlarged is blurred, as no image of the target is."""
+    run = Run(
+        source=tiny_source, target=tiny_target, out=tmp_path, weights="none", workers=0,
+        source_size="32x64", scale=(1.0, 1.5), device="cpu",
+    )  # fmt: skip
+    stages = SymmetricAdaptation(Config(width=4, blocks=1), run)
+    stages._towards_target = lambda: Translator(4, 1)
+    folder = tmp_path / "drawn"
+    stages._drawn().make(folder)
+    shapes = {cv2.imread(str(p)).shape[:2] for p in folder.rglob("*.png")}
+    assert shapes == {(48, 96)}
