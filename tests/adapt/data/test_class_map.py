@@ -82,7 +82,7 @@ def test_a_mapped_run_is_scored_and_exported_by_its_map(tmp_path: Path) -> None:
         with pytest.raises(SystemExit) as end:
             roadshift.main(line.split())
         assert end.value.code == 0
-    info = checkpoint.read_info(tmp_path / "run")
+    info = checkpoint.read(tmp_path / "run").info
     the_student_knows_it(tmp_path)
     assert info.class_map == {"road": "ground", "sidewalk": "ground"}
     scored = next(iter(info.scores.values()))

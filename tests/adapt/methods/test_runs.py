@@ -103,11 +103,12 @@ def test_two_processes_give_the_gradients_of_one(
         one = load_file(path)
         two = load_file(tmp_path / "two" / path.relative_to(runs[method]))
         # What moved by SGD moved by its gradient; Adam's first moment is a tenth of the gradient.
+        # That of a bias before an instance norm is rounding alone: some 5e-5 of M's.
         gradients = [k for k in one if k.startswith("segmentor") or k.endswith("exp_avg")]
         for key in gradients:
             wanted = one[key].float()
             off = torch.linalg.vector_norm(two[key].float() - wanted)
-            assert off <= 1e-3 * torch.linalg.vector_norm(wanted) + 3e-5, (path.parent.name, key)
+            assert off <= 1e-3 * torch.linalg.vector_norm(wanted) + 1e-4, (path.parent.name, key)
         compared += len(gradients)
     assert compared > 100
 
