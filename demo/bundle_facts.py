@@ -42,7 +42,8 @@ def _origin(bundle: Bundle) -> Iterable[tuple[str, object]]:
     made = bundle.provenance
     yield "method", made.get("method")
     yield "network", made.get("network")
-    yield "teacher", made.get("teacher")
+    if made.get("teacher"):
+        yield "teacher", made["teacher"]
     for key, what in (("source", "labelled pictures"), ("target", "unlabelled pictures")):
         unread = {"source": "distillation", "target": "source_only"}[key] == made.get("method")
         if made.get(key) and not unread:

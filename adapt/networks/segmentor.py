@@ -15,6 +15,7 @@ from adapt.networks.upsampling import full_size
 from roadshift import UserError
 
 PROBED = 256
+"""pixels a side of the image whose maps tell a network's strides and channels"""
 
 
 class Segmented(NamedTuple):

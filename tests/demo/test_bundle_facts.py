@@ -3,7 +3,10 @@
 import re
 from dataclasses import replace
 
+import pytest
+
 from demo.bundle_facts import bundle_facts
+from demo.page.app import about
 
 
 def test_the_card_tells_origin_scores_checks_and_hashes(bundle) -> None:
@@ -23,6 +26,33 @@ def test_no_path_of_the_machine_that_made_it_is_shown(bundle) -> None:
     card = bundle_facts(replace(bundle, provenance=made, scores=scores))
     assert not re.search(r"/home|/work|secret", card)
     assert all(name in card for name in ("gta5", "city", "Scores on cs val"))
+
+
+def test_a_student_names_its_teacher_and_no_labelled_pictures(bundle) -> None:
+    made = {"source": "toytown:game", "target": "toytown:camera", "teacher": ""}
+    taught = made | {"method": "distillation", "teacher": "adapted"}
+    own, student = (
+        bundle_facts(replace(bundle, provenance=one)) for one in (made | {"method": "ldr"}, taught)
+    )
+    assert "teacher" not in own
+    assert "toytown:game" in own
+    assert '<th scope="row">teacher</th><td>adapted</td>' in student
+    assert "toytown:game" not in student
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("distillation", "It learnt what another network says of pictures of toytown:camera."),
+        ("source_only", "It learnt from labelled pictures of toytown:game."),
+        ("ldr", "labelled pictures of toytown:game and unlabelled ones of toytown:camera."),
+    ],
+)
+def test_the_page_says_what_it_learnt_from(bundle, method, said) -> None:
+    made = {"method": method, "source": "toytown:game", "target": "toytown:camera"}
+    assert about(replace(bundle, provenance=made)).endswith(said)
+    unknown = made | {"source": "", "target": ""}
+    assert "learnt" not in about(replace(bundle, provenance=unknown))
 
 
 def test_a_class_that_was_not_there_has_no_bar(bundle) -> None:

@@ -103,12 +103,14 @@ def test_two_processes_give_the_gradients_of_one(
         one = load_file(path)
         two = load_file(tmp_path / "two" / path.relative_to(runs[method]))
         # What moved by SGD moved by its gradient; Adam's first moment is a tenth of the gradient.
-        # That of a bias before an instance norm is rounding alone: some 5e-5 of M's.
         gradients = [k for k in one if k.startswith("segmentor") or k.endswith("exp_avg")]
         for key in gradients:
             wanted = one[key].float()
             off = torch.linalg.vector_norm(two[key].float() - wanted)
-            assert off <= 1e-3 * torch.linalg.vector_norm(wanted) + 1e-4, (path.parent.name, key)
+            size = torch.linalg.vector_norm(wanted)
+            # M's biases before an instance norm have no gradient: what is there is rounding.
+            none = key.startswith("optimizer_M.") and wanted.ndim == 1 and size < 1e-4
+            assert off <= (1e-4 if none else 1e-3 * size + 3e-5), (path.parent.name, key)
         compared += len(gradients)
     assert compared > 100
 

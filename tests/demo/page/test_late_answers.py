@@ -91,9 +91,7 @@ def test_errors_of_labels_stay_on_show_until_the_next_picture_is_there(
     page.get_by_text("Errors", exact=True).click()
     assert pixel(page, "rs-adaptation", "right", 0.9, 0.9)[3] == 255
     page.evaluate(LET_GO)
-    page.wait_for_function(
-        "() => document.querySelector('#changed').textContent.includes('differ')"
-    )
+    page.wait_for_function(DIFFER)
     assert page.get_by_text("Errors", exact=True).count() == 0
     assert page.locator("#status").get_attribute("class") == "rs-status rs-done"
 
@@ -109,9 +107,7 @@ def test_a_bundle_that_failed_is_asked_again(page) -> None:
     page.evaluate("() => { window.fetch = window.fetched; }")
     page.get_by_role("tab", name="Picture").click()
     page.get_by_role("tab", name="Adaptation").click()
-    page.wait_for_function(
-        "() => document.querySelector('#changed').textContent.includes('differ')"
-    )
+    page.wait_for_function(DIFFER)
 
 
 def test_the_camera_is_opened_once(page) -> None:
@@ -144,3 +140,37 @@ def test_a_camera_that_is_allowed_in_another_tab_of_the_page_is_not_started(page
         "The camera is off, since another tab was opened."
     )
     assert page.get_by_role("button", name="Live camera").is_visible()
+
+
+def test_before_the_first_picture_nothing_breaks(demo, browser, bundle, tmp_path) -> None:
+    """Labels to compare are answered in words, downloads and undoing are not to be had yet."""
+    page = browser.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.add_init_script(
+        "const first = window.fetch; window.fetch = (a, o) => "
+        "/segment/.test(a) ? new Promise(() => {}) : first(a, o);"
+    )
+    page.goto(demo[0])
+    said(page, "Looking at example 1")
+    for name in ("Labels (PNG)", "Overlay (PNG)", "Everything (ZIP)"):
+        assert page.get_by_role("button", name=name).is_disabled()
+    page.get_by_role("tab", name="Reconstruction").click()
+    assert page.get_by_role("button", name="Undo").is_disabled()
+    page.get_by_role("tab", name="Adaptation").click()
+    Image.fromarray(bundle.golden()[0].labels).save(tmp_path / "truth.png")
+    page.set_input_files("#truth", tmp_path / "truth.png")
+    said(page, "There is no picture on show yet to compare them with.")
+    assert wrong == []
+    page.close()
+
+
+def test_a_demo_that_is_gone_at_once_is_told(demo, browser) -> None:
+    page = browser.new_page()
+    page.add_init_script(
+        "const first = window.fetch; window.fetch = (a, o) => "
+        "/about/.test(a) ? Promise.reject(new TypeError('gone')) : first(a, o);"
+    )
+    page.goto(demo[0])
+    assert "does not answer" in page.locator("rs-input [role=alert]").inner_text()
+    page.close()
