@@ -36,13 +36,13 @@ def test_networks_of_each_kept_step_are_there_without_optimizers(run: Path) -> N
 
 def test_scores_of_a_kept_step_are_not_the_results(run: Path, tiny_source: str) -> None:
     evaluate(run, data=tiny_source, which="2")
+    evaluate(run, data=tiny_source, size="32x64")  # not what is deployed
     assert checkpoint.read(run).info.scores == {}
     assert checkpoint.read(run, "2").info.scores[tiny_source]["checkpoint"] == "2"
     evaluate(run, data=tiny_source)
     found = checkpoint.read(run).info.scores
     assert found[tiny_source]["checkpoint"] == "last"
-    evaluate(run, data=tiny_source, scales=(1.0, 1.5), flip=True)  # not what is deployed
-    evaluate(run, data=tiny_source, size="32x64")
+    evaluate(run, data=tiny_source, scales=(1.0, 1.5), flip=True)  # nor this
     assert checkpoint.read(run).info.scores == found
 
 
