@@ -25,7 +25,7 @@ from export.precision.graph_index import WEIGHTED, Flow, prepared, replace_nodes
 from export.precision.groups import group_nodes
 from export.precision.int8_nodes import Sites, sites
 from roadshift import Failure, unknown
-from serve.runtime.byte_products import neighbours
+from serve.runtime.byte_products import filled, neighbours
 
 PAIR = ("QuantizeLinear", "DequantizeLinear")
 _LARGEST = 127  # -128 is not used: the range is symmetric
@@ -161,7 +161,7 @@ def weight_scales(weights: NDArray[np.float32], op: str) -> NDArray[np.float32]:
     """The step of each output channel of [channels, ...] weights, float32 [channels]."""
     largest = np.abs(weights).reshape(len(weights), -1).max(1)
     if op == "Conv":
-        largest = np.maximum(largest, neighbours(weights))
+        largest = np.maximum(largest, neighbours(filled(weights)))
     # Any scale does for weights that are all 0.
     return np.where(largest < _SMALLEST, 1.0, largest / _LARGEST).astype(np.float32)
 

@@ -51,6 +51,13 @@ def told() -> str:
     return f" without VNNI ({OPTION}=1 where int8 weights need it)" if saturates() else ""
 
 
+def filled(weights: NDArray[Any]) -> NDArray[Any]:
+    """Weights [channels, inputs, ...] of a convolution as a server runs them: with zeros for inputs
+    up to a multiple of four, but for one input alone."""
+    short = -weights.shape[1] % 4 if weights.shape[1] > 1 else 0
+    return np.pad(weights, ((0, 0), (0, short), *((0, 0),) * (weights.ndim - 2)))
+
+
 def neighbours(weights: NDArray[Any]) -> NDArray[Any]:
     """[channels, ...] weights of output channels -> [channels]: the largest |sum| of two whose
     products are added in 16 bits.

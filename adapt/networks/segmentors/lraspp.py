@@ -39,8 +39,11 @@ class LRASPPMobileNetV2(Segmentor):
         middle = self.backbone[7:14](low)
         high = self.backbone[14:](middle)
         context = self.head.cbr(high) * self.head.scale(high)
-        context = full_size(context, (low.shape[2], low.shape[3]), self.align_corners)
-        logits = self.head.low_classifier(low) + self.head.high_classifier(context)
+        # Torchvision's head resizes the context first. The shares of a bilinear resize sum to one,
+        # so a 1x1 convolution before it gives the same, of so many fewer channels and positions.
+        size = (low.shape[2], low.shape[3])
+        deep = full_size(self.head.high_classifier(context), size, self.align_corners)
+        logits = self.head.low_classifier(low) + deep
         return Segmented(logits, self.aux(middle), high, (low,), (context, low))
 
     def translate(self, state: dict[str, Tensor]) -> dict[str, Tensor]:

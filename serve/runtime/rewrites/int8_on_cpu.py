@@ -14,6 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
+from serve.runtime.rewrites.channels_in_fours import fill_channels
 from serve.runtime.rewrites.onnx_edit import Editable, scalar
 
 Floats = NDArray[np.float32]
@@ -168,6 +169,7 @@ REWRITES = (
     _cut_off,
     _round_biases,
     _centre_planes,
+    fill_channels,
 )
 
 

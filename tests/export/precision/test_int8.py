@@ -13,6 +13,7 @@ from export.precision.graph_index import Flow
 from export.precision.groups import layer_groups
 from export.precision.int8 import check_int8, mean_error, to_int8, weight_scales
 from roadshift import Failure, UserError
+from serve.runtime.rewrites.onnx_edit import Editable
 
 BACKBONE = "segmentor.backbone."
 
@@ -122,12 +123,27 @@ def test_what_rounding_adds_on_average() -> None:
 
 
 def test_the_biases_give_back_what_rounding_adds(graph, int8, ranges, street) -> None:
-    """Without the correction the mean of every channel is further off."""
+    """To the first convolution, of which only the weights are rounded here: the means of its
+    channels stay, but for the zeros around the map."""
     uncorrected = replace(ranges, means={name: [0.0] * len(m) for name, m in ranges.means.items()})
     plain = to_int8(graph, uncorrected)
-    wanted, *found = (street.run(m, street.frames)["logits"] for m in (graph, int8, plain))
-    off, without = (abs((x - wanted).mean((0, 2, 3))).sum() for x in found)
-    assert off < without
+    wanted, *found = (first_convolution(m, street) for m in (graph, int8, plain))
+    off, without = (abs((x - wanted).mean((0, 2, 3))).max() for x in found)
+    assert off < without / 5
+
+
+def first_convolution(model: onnx.ModelProto, street) -> np.ndarray:
+    """What it makes of the frames when nothing but weights is rounded."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    edited = Editable(copy)
+    for node in list(edited.nodes):
+        if node.op_type == "QuantizeLinear" and edited.constant(node.input[0]) is None:
+            edited.bypass(node, *edited.readers(node.output[0]))
+    edited.store()
+    made = next(node for node in copy.graph.node if node.op_type == "Conv").output[0]
+    copy.graph.output.append(helper.make_tensor_value_info(made, 1, None))
+    return street.run(copy, street.frames)[made]
 
 
 def test_activations_span_their_range(int8, ranges) -> None:

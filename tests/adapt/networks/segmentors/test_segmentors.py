@@ -280,3 +280,13 @@ def test_pidnet_says_that_it_cannot_train_on_one_image() -> None:
     with pytest.raises(UserError, match=r"one image at a time.*--batch 2"):
         net(torch.rand(1, 3, 64, 64))
     assert net(torch.rand(2, 3, 64, 64)).logits.shape == (2, 5, 8, 8)
+
+
+def test_lraspp_gives_what_torchvisions_head_gives() -> None:
+    """Which resizes the context before its last convolution, and the logits the other way round."""
+    torch.manual_seed(0)
+    G = LRASPPMobileNetV2(5).eval()
+    found = G(torch.rand(2, 3, 100, 164))
+    wanted = G.head({"low": found.skips[0], "high": found.features})
+    assert torch.allclose(found.logits, wanted, atol=1e-6)
+    assert float(wanted.detach().std()) > 0.01
