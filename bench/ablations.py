@@ -26,7 +26,12 @@ HERE = Path(os.path.relpath(Path(__file__).parent))
 RESULTS = HERE / "results" / "ablations.md"
 RECIPES = HERE.parent / "adapt" / "methods"
 STEPS, SIZE, CROP = 200, "120x160", "96x128"
-OPTIONS = {"intra_domain": INTRA, "symmetric": SYMMETRIC, "feature_to_image": REDRAWN, "pivot": PIVOT}
+OPTIONS = {
+    "intra_domain": INTRA,
+    "symmetric": SYMMETRIC,
+    "feature_to_image": REDRAWN,
+    "pivot": PIVOT,
+}
 
 
 def main() -> None:
