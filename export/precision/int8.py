@@ -23,7 +23,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from export.precision.calibration.ranges import Ranges
 from export.precision.graph_index import WEIGHTED, Flow, prepared, replace_nodes, without_weights
 from export.precision.groups import group_nodes
-from export.precision.int8_nodes import Sites, sites
+from export.precision.int8_nodes import LAST_READ, Sites, sites
 from roadshift import Failure, unknown
 from serve.runtime.byte_products import filled, neighbours
 
@@ -39,14 +39,17 @@ def to_int8(
     """The float32 graph with pairs of QuantizeLinear and DequantizeLinear.
 
     `ranges` are those of this graph, `keep` the names of layer groups (see `groups`) that stay
-    float32. Inputs, outputs and properties stay as they are. A node of which an input was
-    never anything but 0 stays float32. Raises UserError for an unknown group, Failure for ranges
-    of another graph and where nothing is left to quantise.
+    float32; LAST_READ among them keeps what the last layers alone read from being rounded. Inputs,
+    outputs and properties stay as they are. A node of which an input was never anything but 0 stays
+    float32. Raises UserError for an unknown group, Failure for ranges of another graph and where
+    nothing is left to quantise.
     """
     model = prepared(model)
     flow = Flow(model)
     dead = {name for name in sites(flow).tensors if ranges.bound(name) < _SMALLEST}
-    writer = _Writer(flow, sites(flow, kept_nodes(flow, keep), dead), ranges)
+    kept = kept_nodes(flow, set(keep) - {LAST_READ})
+    chosen = sites(flow, kept, dead, last_read=LAST_READ not in keep)
+    writer = _Writer(flow, chosen, ranges)
     nodes = list(writer.nodes())
     model.graph.initializer.extend(writer.constants)
     replace_nodes(model.graph, nodes)

@@ -1,8 +1,10 @@
 """Mixed precision under a budget: the layers that INT8 hurts most stay float32 until it holds.
 
-Each group of layers is first quantised alone, and how many labels that changes is its sensitivity.
-Then everything is INT8 but the 1, 2, 4, 8, ... most sensitive groups, until the budget holds, and
-halfway back, to the fewest with which it does: about 2 log2(n) measurements for n groups.
+The first to stay is what the last layers alone read (see `int8_nodes`), which costs least to leave.
+Where that does not do, each group of layers is quantised alone, and how many labels that changes is
+its sensitivity. Then everything is INT8 but the 1, 2, 4, 8, ... most sensitive groups, until the
+budget holds, and halfway back, to the fewest with which it does: about 2 log2(n) measurements for n
+groups.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from export.precision.calibration.ranges import Ranges
 from export.precision.graph_index import Flow, prepared
 from export.precision.groups import group_nodes
 from export.precision.int8 import to_int8
-from export.precision.int8_nodes import sites
+from export.precision.int8_nodes import LAST_READ, sites
 from roadshift import Failure
 
 
@@ -75,13 +77,15 @@ def search(
     BudgetError where it does not hold although all groups but one are float32.
     """
     attempt = _Attempts(model, ranges, judge, budget, log)
-    plain = attempt(())
-    if plain.holds and not always:
-        return attempt.found(plain)
-    worst = _by_sensitivity(model, ranges, judge, log)
-    if plain.holds:
-        return attempt.found(plain)
-    low, high, step = 0, 0, plain
+    step = attempt(())
+    if not step.holds and _rounds_for_the_last(model):
+        step = attempt((LAST_READ,))
+    if step.holds and not always:
+        return attempt.found(step)
+    worst = [*step.kept, *_by_sensitivity(model, ranges, judge, log)]
+    if step.holds:
+        return attempt.found(step)
+    low = high = len(step.kept)
     while not step.holds:
         if high >= len(worst) - 1:
             raise BudgetError(
@@ -133,6 +137,12 @@ class _Attempts:
         return to_int8(self._model, self._ranges, frozenset(kept))
 
 
+def _rounds_for_the_last(model: onnx.ModelProto) -> bool:
+    """Whether the last layers read anything that plain INT8 rounds for them alone."""
+    flow = Flow(prepared(model))
+    return sites(flow).written != sites(flow, last_read=False).written
+
+
 def _by_sensitivity(
     model: onnx.ModelProto, ranges: Ranges, judge: Judge, log: Callable[[str], None]
 ) -> list[str]:
@@ -142,7 +152,8 @@ def _by_sensitivity(
     names = [name for name, nodes in groups.items() if quantised.intersection(nodes)]
     changed: dict[str, float] = {}
     for name in names:
-        share = judge.disagreement(to_int8(model, ranges, groups.keys() - {name}))
+        alone = to_int8(model, ranges, (groups.keys() | {LAST_READ}) - {name})
+        share = judge.disagreement(alone)
         changed[name] = math.inf if math.isnan(share) else share
         log(f"only {name} in INT8: {share:.2%} of the labels differ")
     return sorted(names, key=lambda name: -changed[name])

@@ -9,6 +9,7 @@ from export.precision.budget import Budget, Measured
 from export.precision.calibration.calibrate import calibrate
 from export.precision.groups import layer_groups
 from export.precision.int8 import check_int8
+from export.precision.int8_nodes import LAST_READ
 from export.precision.search import BudgetError, SearchStep, search
 from roadshift import UserError
 
@@ -62,6 +63,23 @@ def test_a_budget_that_holds_at_once_needs_no_search(graph, ranges) -> None:
     check_int8(found.model)
 
 
+def test_what_the_last_layers_read_is_the_first_to_stay(graph, ranges) -> None:
+    """Before any group is looked at alone."""
+
+    class Tail(Judge):
+        def __call__(self, model) -> Measured:
+            share = 0.01 if "relu_4_QuantizeLinear" in {n.name for n in model.graph.node} else 0
+            return super().__call__(model)._replace(disagreement=share)
+
+    judge = Tail()
+    found = search(graph, ranges, judge, Budget(max_disagreement=0.5), lambda _: None)
+    assert found.kept == (LAST_READ,)
+    assert [step.holds for step in found.trail] == [False, True]
+    assert not judge.quick
+    assert judge.rounded(found.model) == HARM.keys()
+    check_int8(found.model)
+
+
 def test_always_looks_at_each_group_alone(graph, ranges) -> None:
     judge, said = Judge(), list[str]()
     found = search(graph, ranges, judge, Budget(max_disagreement=20), said.append, always=True)
@@ -78,40 +96,40 @@ def layer_names(graph) -> list[str]:
 def test_the_worst_groups_go_back_until_it_holds(graph, ranges) -> None:
     judge, said = Judge(), list[str]()
     found = search(graph, ranges, judge, Budget(max_disagreement=2), said.append)
-    assert found.kept == full("block.0", "mix")
-    assert [len(step.kept) for step in found.trail] == [0, 1, 2]
-    assert [step.holds for step in found.trail] == [False, False, True]
+    assert found.kept == (LAST_READ, *full("block.0", "mix"))
+    assert [len(step.kept) for step in found.trail] == [0, 1, 2, 4, 3]
+    assert [step.holds for step in found.trail] == [False, False, False, True, True]
     assert judge.rounded(found.model) == HARM.keys() - {"block.0", "mix"}
-    assert len(said) == 3 + 6
+    assert len(said) == 5 + 6
     check_int8(found.model)
 
 
 def test_it_turns_back_to_the_fewest(graph, ranges) -> None:
     judge = Judge()
-    found = search(graph, ranges, judge, Budget(max_disagreement=0.75), lambda _: None)
-    assert found.kept == full("block.0", "mix", "gate")
-    assert [len(step.kept) for step in found.trail] == [0, 1, 2, 4, 3]
-    assert judge.rounded(found.model) == {"stem.0", "up", "block.2"}
+    found = search(graph, ranges, judge, Budget(max_disagreement=0.35), lambda _: None)
+    assert found.kept == (LAST_READ, *full("block.0", "mix", "gate", "stem.0"))
+    assert [len(step.kept) for step in found.trail] == [0, 1, 2, 4, 6, 5]
+    assert judge.rounded(found.model) == {"up", "block.2"}
 
 
 def test_a_budget_that_nothing_holds_tells_what_was_tried(graph, ranges) -> None:
-    with pytest.raises(BudgetError, match=r"with 5 of 6 groups .*\(0.10% of the labels") as error:
+    with pytest.raises(BudgetError, match=r"with 6 of 7 groups .*\(0.10% of the labels") as error:
         search(graph, ranges, Judge(), Budget(max_disagreement=0.05), lambda _: None)
-    assert [len(step.kept) for step in error.value.trail] == [0, 1, 2, 4, 5]
+    assert [len(step.kept) for step in error.value.trail] == [0, 1, 2, 4, 6]
     assert not any(step.holds for step in error.value.trail)
 
 
 def test_a_group_of_nan_is_the_worst(graph, ranges) -> None:
     harm = HARM | {"up": math.nan}
     found = search(graph, ranges, Judge(harm=harm), Budget(max_disagreement=10), lambda _: None)
-    assert found.kept == full("up")
+    assert found.kept == (LAST_READ, *full("up"))
 
 
 def test_with_labels_points_count(graph, ranges) -> None:
     budget = Budget(max_miou_drop=2.0, max_class_drop=3.5, max_disagreement=0)
     found = search(graph, ranges, Judge(points=100), budget, lambda _: None)
     # 1.7 points are within, and so is twice that of the worst class.
-    assert found.kept == full("block.0", "mix")
+    assert found.kept == (LAST_READ, *full("block.0", "mix"))
 
 
 @pytest.mark.parametrize(
@@ -170,6 +188,6 @@ def test_really_judged(graph, ranges, street) -> None:
     lost = 100 * plain.trail[0].measured.disagreement
     assert lost > 0
     found = search(graph, ranges, Real(), Budget(max_disagreement=lost * 0.7), lambda _: None)
-    assert 0 < len(found.kept) < 6
+    assert 0 < len(found.kept) < 7
     assert 100 * (street.run(found.model, frames)["labels"] != wanted).mean() <= lost * 0.7
     assert np.array_equal(street.run(graph, frames)["labels"], wanted)
