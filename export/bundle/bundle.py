@@ -107,12 +107,19 @@ class Bundle:
 
     def _golden(self, name: str) -> Golden:
         confidence, logits = confidence_of(name), logits_of(name)
-        return Golden(
+        golden = Golden(
             read_png(self.path(name), "RGB"),
             read_png(self.path(labels_of(name)), "L"),
             read_png(self.path(confidence), "L") if confidence in self.files else None,
             read_npy(self.path(logits)) if logits in self.files else None,
         )
+        sizes = {m.shape for m in (golden.labels, golden.confidence) if m is not None}
+        if sizes != {golden.image.shape[:2]}:
+            raise UserError(
+                f"bundle {self.folder}: the labels of {name!r} are of another size than the frame: "
+                "export the run again"
+            )
+        return golden
 
     def golden_drawn(self, graph: GraphSpec) -> list[GoldenDrawn]:
         """What torch drew of the golden frames, or of their labels, whichever the graph takes.

@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from roadshift import UserError
+
 
 class Golden(NamedTuple):
     """A frame, uint8 RGB [h,w,3], and what torch made of it: labels, uint8 [h,w], and where they
@@ -81,14 +83,27 @@ def golden_files(
 
 
 def read_png(path: Path, mode: str) -> NDArray[np.uint8]:
-    """The pixels of a PNG file: "RGB" [h,w,3], or "L" [h,w]."""
-    with Image.open(path) as image:
-        return np.asarray(image.convert(mode))
+    """The pixels of a PNG file: "RGB" [h,w,3], or "L" [h,w]; UserError for what is none."""
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert(mode))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _damaged(path, error) from error
 
 
 def read_npy(path: Path) -> NDArray[np.floating]:
-    """The numbers of an .npy file; nothing in it can run code."""
-    return np.load(path, allow_pickle=False)
+    """The numbers of an .npy file, nothing in which can run code; UserError for what is none.
+
+    It is mapped, so that a header which promises terabytes takes none.
+    """
+    try:
+        return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError, EOFError, OverflowError, MemoryError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path} is damaged ({error}): export or copy the bundle again")
 
 
 def _npy(numbers: NDArray[np.floating]) -> bytes:

@@ -14,6 +14,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 from export.bundle.graphs import PRECISIONS, drawing_graphs
+from export.bundle.reproduction import (
+    EXACT_AGREEMENT,
+    EXACT_CELL,
+    EXACT_CLASS,
+    EXACT_CONFIDENCE,
+    EXACT_LOGITS,
+)
 from roadshift import UserError
 
 FORMAT = 3
@@ -98,7 +105,12 @@ def _checks(value: Any) -> bool:
     usual = value.get("self_check", {"mean": 0, "std": 0})
     if not (isinstance(usual, dict) and all(map(_real, (usual.get("mean"), usual.get("std"))))):
         return False
-    return all(map(_limits, value["precisions"].values())) and all(
+    made = value["precisions"]
+    if not (all(map(_limits, made.values())) and _exact(made.get("fp32", {}))):
+        return False
+    if not _texts(value.get("no_evidence", [])):
+        return False
+    return all(
         isinstance(value[key], dict) and _real(value[key].get("min_psnr"))
         for key in (graph.kind for graph in drawing_graphs())
         if key in value
@@ -106,22 +118,50 @@ def _checks(value: Any) -> bool:
 
 
 def _real(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, int | float) and abs(value) < 1e300 and math.isfinite(value)
 
 
 def _limits(check: Any) -> bool:
     """Of one precision: a share, shares by class and errors of the other outputs."""
     if not isinstance(check, dict) or not isinstance(check.get("classes", {}), dict):
         return False
+    if not _sizes(check.get("sizes", [])):
+        return False
     classes = check.get("classes", {}).values()
     if not all(isinstance(c, dict) and type(c.get("pixels")) is int for c in classes):
         return False
     shares = [check.get("min_agreement"), *(c.get("min_agreement") for c in classes)]
-    errors = [check.get(f"max_{what}_error", 0.0) for what in ("confidence", "logit")]
+    errors = [check.get(f"max_{what}_error", 0.0) for what in ("confidence", "logit", "logit_cell")]
     errors += [c.get("max_confidence_error", 0.0) for c in classes]
     if not all(map(_real, (*shares, *errors))):
         return False
     return all(0 <= (n or 0) <= 1 for n in shares) and all(n >= 0 for n in errors)
+
+
+def _optional_size(value: Any) -> bool:
+    return value is None or _ints(value, 2, 1, 1 << 16)
+
+
+def _exact(check: dict[str, Any]) -> bool:
+    """Whether fp32 is held to what export holds it to: its limits are the same in every bundle."""
+    if "classes" not in check:  # of an older format
+        return True
+    classes = check["classes"].values()
+    return (
+        check["min_agreement"] >= EXACT_AGREEMENT
+        and all(c["min_agreement"] >= EXACT_CLASS for c in classes)
+        and all(c.get("max_confidence_error", 0) <= 2 * EXACT_CONFIDENCE for c in classes)
+        and check.get("max_confidence_error", 0) <= EXACT_CONFIDENCE
+        and check.get("max_logit_error", 0) <= EXACT_LOGITS
+        and check.get("max_logit_cell_error", 0) <= EXACT_CELL
+    )
+
+
+def _sizes(value: Any) -> bool:
+    """Of what a precision was compared on."""
+    return isinstance(value, list) and all(
+        isinstance(one, dict) and _ints(one.get("size"), 2, 1, 1 << 16) for one in value
+    )
 
 
 RIGHT: dict[str, Callable[[Any], bool]] = {
@@ -129,13 +169,13 @@ RIGHT: dict[str, Callable[[Any], bool]] = {
     "name": lambda v: isinstance(v, str) and bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", v)),
     "classes": lambda v: _texts(v) and 0 < len(set(v)) == len(v) <= MOST_CLASSES,
     "palette": lambda v: isinstance(v, list) and all(_ints(colour, 3, 0, 255) for colour in v),
-    "size": lambda v: v is None or _ints(v, 2, 1, 1 << 16),
+    "size": _optional_size,
     "min_size": lambda v: _ints(v, 2, 1, 1 << 16),
     "precisions": _precisions,
     "align_corners": lambda v: isinstance(v, bool),
     "route": lambda v: v in ("exact", "dense"),
     "opset": lambda v: type(v) is int,
-    "provenance": lambda v: isinstance(v, dict),
+    "provenance": lambda v: isinstance(v, dict) and _optional_size(v.get("work_size")),
     "scores": lambda v: isinstance(v, dict),
     "checks": _checks,
     "files": lambda v: isinstance(v, dict) and _texts([*v, *v.values()]),

@@ -17,12 +17,16 @@ from export.bundle.golden import Golden
 EVIDENCE = 256
 """Pixels of a class in torch's labels, for it to be judged by itself: one cell of logits at a
 sixteenth of the frame."""
+EXACT_AGREEMENT = 0.999
+"""Of a golden frame's labels, in fp32: 0.1% is what rounding moves at class borders."""
 EXACT_CLASS = 0.99
 """Of torch's pixels of a class: in fp32 ties alone may fall otherwise."""
 EXACT_CONFIDENCE = 0.5
 """In levels of 255, the mean over all pixels; twice that over a class's, which may be few."""
 EXACT_LOGITS = 0.01
 """Of the deviation of torch's logits: what a GPU's shorter mantissas (TF32) do, several times."""
+EXACT_CELL = 0.05
+"""Likewise, of the logits in one place of the frame, over all classes."""
 
 
 class Found(NamedTuple):
@@ -65,14 +69,16 @@ class ByClass(NamedTuple):
 class Reproduction(NamedTuple):
     """All golden frames together; `agreement` (0..1) is the worst one's.
 
-    `classes` are those with EVIDENCE. `confidence` is the mean difference in levels of 255, and
-    `logits` the root mean square difference over their deviation; None where nothing is known.
+    `classes` are those with EVIDENCE. `confidence` is the mean difference in levels of 255,
+    `logits` the root mean square difference over their deviation, and `cell` that in the worst
+    place, over all classes; None where nothing is known.
     """
 
     agreement: float
     classes: dict[str, ByClass]
     confidence: float | None
     logits: float | None
+    cell: float | None = None
 
     def or_worse(self, other: Reproduction) -> Reproduction:
         """The worse of two, by class and output: of the same golden frames, in two forms."""
@@ -81,6 +87,7 @@ class Reproduction(NamedTuple):
             classes={name: one.or_worse(other.classes[name]) for name, one in self.classes.items()},
             confidence=_largest((self.confidence, other.confidence)),
             logits=_largest((self.logits, other.logits)),
+            cell=_largest((self.cell, other.cell)),
         )
 
     def limits(self, *, exact: bool) -> dict[str, Any]:
@@ -96,6 +103,9 @@ class Reproduction(NamedTuple):
             limits["max_confidence_error"] = EXACT_CONFIDENCE if exact else loose
         if self.logits is not None:
             limits["max_logit_error"] = EXACT_LOGITS if exact else 1.5 * self.logits + EXACT_LOGITS
+        if self.cell is not None:
+            loose = 1.5 * self.cell + EXACT_CELL
+            limits["max_logit_cell_error"] = EXACT_CELL if exact else loose
         return limits
 
     def reasons(self, limits: Mapping[str, Any]) -> list[str]:
@@ -122,6 +132,7 @@ class Reproduction(NamedTuple):
         measures = (
             ("confidence", self.confidence, "max_confidence_error", "{:.2f} of 255 on average"),
             ("logits", self.logits, "max_logit_error", "{:.2%} of their deviation"),
+            ("logits", self.cell, "max_logit_cell_error", "{:.2%} of their deviation in a place"),
         )
         for name, value, key, unit in measures:
             if value is not None and key in limits and not value <= limits[key]:
@@ -135,7 +146,8 @@ def reproduction(
 ) -> Reproduction:
     """Compares what came out for each golden frame with what torch made of it."""
     agreement, pixels, same = 1.0, np.zeros(256, np.int64), np.zeros(256, np.int64)
-    confidence, logits, apart = list[float](), list[float](), np.zeros(256)
+    confidence, apart = list[float](), np.zeros(256)
+    logits, cells = list[float](), list[float]()
     for one, out in zip(golden, found, strict=True):
         equal = out.labels == one.labels
         agreement = min(agreement, float(equal.mean()))
@@ -146,7 +158,8 @@ def reproduction(
             confidence.append(float(off.mean()))
             apart += np.bincount(one.labels.ravel(), off.ravel(), minlength=256)
         if one.logits is not None and out.logits is not None:
-            logits.append(_relative(out.logits, one.logits))
+            logits.append(relative_error(out.logits, one.logits))
+            cells.append(worst_cell(out.logits, one.logits))
     return Reproduction(
         agreement=agreement,
         classes={
@@ -160,6 +173,7 @@ def reproduction(
         },
         confidence=_largest(confidence),
         logits=_largest(logits),
+        cell=_largest(cells),
     )
 
 
@@ -173,9 +187,20 @@ def _least(agreement: float) -> float:
     return max(0.0, 1 - 1.5 * (1 - agreement) - 0.02)
 
 
-def _relative(found: NDArray[np.floating], wanted: NDArray[np.floating]) -> float:
+def relative_error(found: NDArray[np.floating], wanted: NDArray[np.floating]) -> float:
+    """The root mean square difference over the deviation of what was wanted; inf for others."""
+    return _off(found, wanted, None)
+
+
+def worst_cell(found: NDArray[np.floating], wanted: NDArray[np.floating]) -> float:
+    """The same of logits [c,h,w] in the place where it is the largest."""
+    return _off(found, wanted, 0)
+
+
+def _off(found: NDArray[np.floating], wanted: NDArray[np.floating], over: int | None) -> float:
     if found.shape != wanted.shape:
         return float("inf")
     wanted = wanted.astype(np.float64)
     deviation = float(wanted.std()) or 1.0
-    return float(np.sqrt(np.mean(np.square(found.astype(np.float64) - wanted)))) / deviation
+    square = np.square(found.astype(np.float64) - wanted).mean(over)
+    return float(np.sqrt(np.max(square))) / deviation

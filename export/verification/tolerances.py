@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from export.bundle.reproduction import EXACT_AGREEMENT
 from export.verification.comparison import MAX_LOGIT_ERROR, SizeCheck
 from roadshift import hxw
 
-MIN_AGREEMENT = 0.999
+MIN_AGREEMENT = EXACT_AGREEMENT
 """The share of pixels on which the float32 graph and the network must agree, ties and all."""
 MAX_MIOU_CHANGE = 0.1
 """In points, of the mean: one near-tie in a class of few pixels moves that class by more."""

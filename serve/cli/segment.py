@@ -83,6 +83,7 @@ def _here(
     from serve.runtime.engine import Engine  # noqa: PLC0415 - --help answers without loading these
 
     engine = Engine(bundle, **asdict(device))
+    engine.check_golden()
     return to_files(engine, source, out, overwrite=overwrite, progress=show)
 
 

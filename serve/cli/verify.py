@@ -49,10 +49,13 @@ def verify(
     )
     print(f"the {len(read.files)} files of {read.folder} are those that were checked")
     print(report.text())
-    if "classes" not in read.limits(read.precisions[0]):
+    classes = read.limits(read.precisions[0]).get("classes")
+    if classes is None:
         print(
             "note: its golden frames know labels alone, of no class by itself (an older format): "
             "export the run again to have classes, confidence and logits checked"
         )
+    elif not classes:
+        print("note: no class is checked by itself: the golden frames show too little of each")
     if missing := read.checks.get("no_evidence"):
         print(f"note: no evidence for {', '.join(missing)}: the golden frames hardly show them")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import onnx
 from onnx import TensorProto
@@ -17,6 +18,8 @@ from roadshift import Failure
 
 LEAST = 0.25
 """The share that a lower precision must do: with less it is one in name only."""
+SLACK = 0.02
+"""How much less of it than was counted at export is still the same graph."""
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
@@ -54,18 +57,35 @@ def lowered_share(model: onnx.ModelProto, precision: str, size: tuple[int, int])
 
 
 def check_precision(
-    model: onnx.ModelProto, precision: str, size: tuple[int, int], what: str
+    model: onnx.ModelProto,
+    precision: str,
+    size: tuple[int, int],
+    what: str,
+    known: float | None = None,
 ) -> float | None:
-    """The share, None for fp32; Failure where a graph of lower precision is one in name only."""
+    """The share, None for fp32; Failure where a graph of lower precision is one in name only, or
+    does less than was `known` at export."""
     if precision == "fp32":
         return None
     share = lowered_share(model, precision, size)
-    if share < LEAST:
+    least = max(LEAST, (known or 0.0) - SLACK)
+    if share < least:
         raise Failure(
-            f"{what} does {share:.1%} of its multiply-adds in {precision}, wanted {LEAST:.0%} at "
+            f"{what} does {share:.1%} of its multiply-adds in {precision}, wanted {least:.1%} at "
             "least: it is not what its name says; export the run again, or use fp32"
         )
     return share
+
+
+def known_share(checks: Mapping[str, Any], precision: str) -> float | None:
+    """What was counted at export, by a bundle's checks; None where they do not say."""
+    device = checks.get("device")
+    made = device.get("precisions") if isinstance(device, dict) else None
+    for one in made if isinstance(made, list) else ():
+        if isinstance(one, dict) and one.get("precision") == precision:
+            share = one.get("lowered")
+            return float(share) if isinstance(share, int | float) else None
+    return None
 
 
 def _needed(outputs: Iterable[str], made: Mapping[str, onnx.NodeProto]) -> set[str]:

@@ -16,21 +16,22 @@ from roadshift import Failure
 from serve.media.codec import decode, encode_png
 from serve.runtime.engine import Engine
 
-JPEG_LEVELS = 2.0
+LEVELS = 2.0
 """In levels of 255, the mean: decoders may round otherwise, and swap nothing."""
 
 
 def check_bytes(engine: Engine) -> None:
     """The first golden frame from PNG bytes to PNG bytes.
 
-    Raises Failure where a PNG or a JPEG is decoded otherwise than by Pillow, or the labels are not
-    those in the PNG that is answered. Whether they are torch's, `Engine.reproduce` says.
+    Raises Failure where a PNG, JPEG or WebP is decoded otherwise than by Pillow, or the labels are
+    not those in the PNG that is answered. Whether they are torch's, `Engine.reproduce` says.
     """
     golden = engine.bundle.golden()[0]
     decoded = decode(png(golden.image))
     if not np.array_equal(decoded, golden.image):
         raise Failure("the decoder makes other pixels of a PNG than Pillow: install another OpenCV")
-    _check_jpeg(golden)
+    for kind in ("JPEG", "WEBP"):
+        _check_decoder(golden, kind)
     labels = engine.segment(decoded[None]).labels[0]
     if not np.array_equal(_pixels(encode_png(labels), "L"), labels):
         raise Failure(
@@ -39,15 +40,15 @@ def check_bytes(engine: Engine) -> None:
         )
 
 
-def _check_jpeg(golden: Golden) -> None:
+def _check_decoder(golden: Golden, kind: str) -> None:
     file = io.BytesIO()
-    Image.fromarray(golden.image).save(file, format="JPEG", quality=95)
+    Image.fromarray(golden.image).save(file, format=kind, quality=95)
     data = file.getvalue()
     found, wanted = decode(data), _pixels(data, "RGB")
     off = np.abs(found.astype(np.int16) - wanted).mean() if found.shape == wanted.shape else np.inf
-    if not off <= JPEG_LEVELS:
+    if not off <= LEVELS:
         raise Failure(
-            f"the decoder makes other pixels of a JPEG than Pillow (off by {off:.1f} of 255 on "
+            f"the decoder makes other pixels of a {kind} than Pillow (off by {off:.1f} of 255 on "
             "average): its channels are swapped, or it is broken; install another OpenCV"
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -50,7 +51,8 @@ class Engine(Graph):
         self.file, self.precision = bundle.segmentor(precision), precision
         self.route, self.why = _route(bundle, provider, route)
         super().__init__(bundle, provider=provider, threads=threads)
-        channels = next(spec.shape[1] for spec in self.outputs if spec.name == "logits")
+        shape = next(spec.shape for spec in self.outputs if spec.name == "logits")
+        channels = shape[1] if len(shape) == 4 else 0
         if channels not in (-1, len(bundle.classes)):
             raise Failure(
                 f"{self.sessions.what} has logits of {channels} classes; wanted "
@@ -65,9 +67,15 @@ class Engine(Graph):
     def answers(self, values: NDArray[np.uint8], wanted: Sequence[str]) -> dict[str, NDArray[Any]]:
         """The named outputs for images uint8 [n,h,w,3]; on the exact route labels and confidence
         come about here, of the graph's logits."""
-        if self.route == "dense" or not set(wanted) <= set(self.spec.outputs):
-            return super().answers(values, wanted)
-        found = super().answers(values, ["logits"])
+        dense = self.route == "dense" or not set(wanted) <= set(self.spec.outputs)
+        found = super().answers(values, wanted if dense else ["logits"])
+        if "logits" in found and not math.isfinite(float(found["logits"].sum())):
+            raise Failure(
+                f"{self.sessions.what} has logits that are no numbers (NaN or infinite) for an "
+                "image: its labels would be made up"
+            )
+        if dense:
+            return found
         size = (values.shape[1], values.shape[2])
         if "labels" in wanted:
             found["labels"] = self.upsampled(found["logits"], size)
@@ -87,8 +95,12 @@ class Engine(Graph):
         return Answer(found["labels"], found.get("confidence"))
 
     def check_golden(self) -> float:
-        """The share (0..1) of equal pixels in the worst golden frame; raises like `reproduce`."""
-        return self.reproduce().agreement
+        """The share (0..1) of equal pixels in the worst golden frame; raises like `reproduce`.
+
+        On the exact route confidence and logits, which come of the same run as the labels, are
+        compared as well; on the dense one they have a graph of their own: `reproduce` asks it.
+        """
+        return self.reproduce(outputs=self.route == "exact").agreement
 
     def reproduce(self, *, outputs: bool = False) -> Reproduction:
         """How well the golden frames come out: in batches of two, and the first also alone.
@@ -111,6 +123,8 @@ class Engine(Graph):
 
     def _found(self, images: Sequence[NDArray[np.uint8]], outputs: bool) -> list[Found]:
         """What comes out for each image, in batches of two; labels as they are served, alone."""
+        if outputs and self.route == "exact":
+            return [Found(**o) for o in self.in_batches(images, 2, [*Found._fields])]
         labels = self.in_batches(images, 2, ["labels"])
         if not outputs:
             return [Found(**one) for one in labels]

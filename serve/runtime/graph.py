@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from export.bundle import Bundle, GraphSpec
 from roadshift import Failure, UserError, hxw
+from serve.runtime.graph_content import check_content
 from serve.runtime.onnx_runtime import Runtime
 from serve.runtime.sessions import Sessions
 from serve.runtime.working_memory import AT_ONCE
@@ -50,6 +51,7 @@ class Graph(ABC):
         self.takes = self.spec.takes
         self.sessions = Sessions(bundle, self.file, Runtime(provider, threads))
         model = self.sessions.read()
+        check_content(model, self.sessions.what)
         self._check_names(model)
         graph = model.graph
         self.inputs = tuple(map(_spec, graph.input))
@@ -63,6 +65,11 @@ class Graph(ABC):
                 f"{self.file} of bundle {bundle.folder} makes {_listing(answers)} of "
                 f"{_listing(given)}; wanted {_listing(wanted)} of {_listing(taken)}: "
                 "export the run again"
+            )
+        if len(self.inputs[0].shape) < 3 or not all(spec.shape for spec in self.outputs):
+            raise Failure(
+                f"{self.file} of bundle {bundle.folder} does not say the shapes of its input and "
+                "outputs: export the run again"
             )
         sizes = self.inputs[0].shape[1:3]
         if sizes not in ((-1, -1), bundle.size):
@@ -79,7 +86,7 @@ class Graph(ABC):
         told = {each.key: each.value for each in model.metadata_props}
         for key in ("classes", "palette"):
             mine = json.dumps(getattr(self.bundle, key))
-            if key in told and json.loads(told[key]) != json.loads(mine):
+            if key in told and not _equal(told[key], mine):
                 raise Failure(
                     f"{self.file} of bundle {self.bundle.folder} was exported with other {key}, "
                     f"{told[key][:80]}, than its manifest has, {mine[:80]}: export the run again"
@@ -173,6 +180,14 @@ class Graph(ABC):
     def answers(self, values: NDArray[np.uint8], wanted: Sequence[str]) -> dict[str, NDArray[Any]]:
         """The named outputs as they come about in this graph; raises whatever ONNX Runtime does."""
         return dict(zip(wanted, self.sessions.run(values, wanted), strict=True))
+
+
+def _equal(told: str, mine: str) -> bool:
+    """Whether both are the same JSON."""
+    try:
+        return json.loads(told) == json.loads(mine)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _listing(tensors: Iterable[tuple[str, str]]) -> str:

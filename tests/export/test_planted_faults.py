@@ -14,7 +14,7 @@ from tiny_graphs import in_fp16, in_int8, segmenting
 from export.bundle import Bundle, read_bundle, write_bundle
 from export.make import make_bundle
 from roadshift import Failure
-from serve.device_check.arithmetic import lowered_share
+from serve.device_check.arithmetic import check_precision, known_share, lowered_share
 from serve.device_check.verify import check_device
 from serve.runtime import engine
 
@@ -145,3 +145,17 @@ def test_arithmetic_that_no_output_needs_counts_for_nothing() -> None:
         alone.graph.initializer.extend(model.graph.initializer)
         onnx.checker.check_model(alone)
         assert lowered_share(alone, precision, (32, 48)) == 0
+
+
+def test_less_than_was_counted_at_export_is_another_graph() -> None:
+    """Half of it beside a float32 network is more than the least that any graph must do."""
+    model = onnx.load_from_string(in_int8(segmenting((32, 48))))
+    share = lowered_share(model, "int8", (32, 48))
+    for known in (None, share, share + 0.01):
+        assert check_precision(model, "int8", (32, 48), "FILE", known) == share
+    with pytest.raises(Failure, match=rf"FILE does {share:.1%} of its multiply-adds in int8, want"):
+        check_precision(model, "int8", (32, 48), "FILE", share + 0.03)
+    checks = {"device": {"precisions": [{"precision": "int8", "lowered": 0.75}, {}]}}
+    assert known_share(checks, "int8") == 0.75
+    for unknown in ({}, {"device": None}, {"device": {"precisions": 1}}, checks):
+        assert known_share(unknown, "fp16") is None

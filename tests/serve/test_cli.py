@@ -35,6 +35,17 @@ def test_precision_and_route_are_the_engines(tiny, tmp_path, kit):
         serve((tiny.folder,), device=DeviceOptions(route="exact"))
 
 
+def test_segment_tries_the_golden_frames_first(tiny, tmp_path, kit):
+    """A bundle that answers otherwise than it was exported draws nothing."""
+    golden = [one._replace(labels=one.labels * 0) for one in tiny.golden()]
+    bundle = kit.make_bundle(tmp_path / "b", golden=golden)
+    image = tmp_path / "a.png"
+    image.write_bytes(encode_png(kit.random_image(1)))
+    with pytest.raises(Failure, match="of a golden frame's labels"):
+        segment(bundle.folder, image, out=tmp_path / "out", device=DeviceOptions(threads=1))
+    assert not (tmp_path / "out").exists()
+
+
 def test_remarks_are_printed(tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("serve.media.segment_files.segment", _remarking)
     segment(tiny.folder, tmp_path, out=tmp_path / "out")

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 from roadshift import Failure, replacing
 
-FORMAT = 2
+FORMAT = 3
 CalibrationMethod: TypeAlias = Literal["entropy", "percentile", "minmax"]
 
 

@@ -54,6 +54,10 @@ def write(folder: Path, content: bytes = b"graph", **other) -> Bundle:
     return write_bundle(manifest(folder, **other), contents, GOLDEN)
 
 
+def write_golden(folder: Path, *golden: Golden) -> Bundle:
+    return write_bundle(manifest(folder), {"segmentor.onnx": b"graph"}, golden)
+
+
 def rewrite(folder: Path, **changes) -> None:
     """Changes the manifest the way someone does who also puts the hash right."""
     path = folder / "bundle.json"
@@ -218,6 +222,24 @@ def test_a_changed_manifest(folder: Path) -> None:
             },
         ),
         ("checks", {"precisions": {"fp32": 0.9}}),
+        ("checks", {"precisions": {"fp32": {"min_agreement": 1, "max_logit_error": 10**400}}}),
+        ("checks", {"precisions": {"fp32": {"min_agreement": 1, "sizes": 5}}}),
+        ("checks", {"precisions": {"fp32": {"min_agreement": 1, "sizes": [{}]}}}),
+        ("checks", {"precisions": {"fp32": {"min_agreement": 1, "sizes": [{"size": ["a", 1]}]}}}),
+        ("checks", {"precisions": {"fp32": {"min_agreement": 1}}, "no_evidence": 5}),
+        ("checks", {"precisions": {"fp32": {"min_agreement": 0.99, "classes": {}}}}),
+        *(
+            ("checks", {"precisions": {"fp32": {"min_agreement": 1, "classes": {}} | loose}})
+            for loose in (
+                {"max_confidence_error": 0.6},
+                {"max_logit_error": 0.02},
+                {"max_logit_cell_error": 0.06},
+                {"classes": {"sky": {"pixels": 9, "min_agreement": 0.9}}},
+            )
+        ),
+        ("provenance", {"work_size": [256]}),
+        ("provenance", {"work_size": "abc"}),
+        ("provenance", {"work_size": [-1, 10**9]}),
         ("checks", {"precisions": {"fp32": {}}}),
         ("checks", {"precisions": {"fp32": {"min_agreement": 1}}, "self_check": None}),
         ("checks", {"precisions": {"fp32": {"min_agreement": 1}}, "self_check": {"mean": 1}}),
@@ -288,6 +310,37 @@ def test_what_a_translator_drew_is_read(tmp_path: Path) -> None:
     for one, golden, image in zip(bundle.golden_drawn(TRANSLATOR), GOLDEN, REBUILT, strict=True):
         assert np.array_equal(one.given, golden.image)
         assert np.array_equal(one.image, image)
+
+
+@pytest.mark.parametrize("name", ["0.png", "0.labels.png", "0.confidence.png", "0.logits.npy"])
+@pytest.mark.parametrize("content", [b"", b"nothing", b"\x93NUMPY\x01\x00v\x00{'descr': '<f4',"])
+def test_a_golden_file_that_is_none(tmp_path: Path, name: str, content: bytes) -> None:
+    bundle = write_golden(tmp_path / "b", full(GOLDEN[0]))
+    bundle.golden()
+    (bundle.folder / "golden" / name).write_bytes(content)
+    with pytest.raises(UserError, match=rf"golden/{name} is damaged .*: export or copy the bundle"):
+        bundle.golden()
+
+
+def test_an_array_of_terabytes_takes_none(tmp_path: Path) -> None:
+    bundle = write_golden(tmp_path / "b", full(GOLDEN[0]))
+    head = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000, 1000, 1000000), }"
+    head = head.ljust(117) + b"\n"
+    content = b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + bytes(64)
+    (bundle.folder / "golden/0.logits.npy").write_bytes(content)
+    with pytest.raises(UserError, match=r"0.logits.npy is damaged"):
+        bundle.golden()
+
+
+def test_labels_of_another_size_than_the_frame(tmp_path: Path) -> None:
+    wrong = full(GOLDEN[0])._replace(confidence=np.zeros((3, 3), np.uint8))
+    with pytest.raises(UserError, match=r"labels of 'golden/0.png' are of another size"):
+        write_golden(tmp_path / "b", wrong).golden()
+
+
+def full(golden: Golden) -> Golden:
+    """With all that is known of a frame."""
+    return golden._replace(confidence=golden.labels, logits=np.zeros((2, 1, 1), np.float32))
 
 
 def test_what_has_a_limit_has_files_to_hold_it_to(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_what_a_bundle_of_an_older_format_lacks_is_said(exact, tmp_path, ends):
     assert "its golden frames know labels alone" in ends(exact.folder)[1]
     checks = {
         **exact.checks,
-        "precisions": {"fp32": {"min_agreement": 0.9, "classes": {}}},
+        "precisions": {"fp32": {"min_agreement": 0.999, "classes": {}}},
         "no_evidence": ["bus", "train"],
     }
     said = ends(changed(exact, tmp_path, checks=checks).folder)[1]
