@@ -14,7 +14,8 @@ from serve.device_check.placement import CONVOLUTIONS
 from serve.media.codec import decode, encode_png
 from serve.runtime.engine import Engine
 
-QUANTISE = ("QuantizeLinear", "DequantizeLinear")
+QUANTISE = ("QuantizeLinear", "Pad", "DequantizeLinear")
+"""Between floats and the first layer; the Pad fills up their channels."""
 
 
 class Ours:
