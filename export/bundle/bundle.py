@@ -88,8 +88,14 @@ class Bundle:
         which its graph was compared with torch; 0 where it knows none."""
         checks = self.checks.get("precisions", {}).values()
         sizes = [made["size"] for check in checks for made in check.get("sizes", ())]
-        sizes += [size for size in (self.size, self.provenance.get("work_size")) if size]
+        sizes += [size for size in (self.size, self.work_size) if size]
         return max((int(height) * int(width) for height, width in sizes), default=0)
+
+    @property
+    def work_size(self) -> tuple[int, int] | None:
+        """The (height, width) that the network's pictures are resized to; None for their own."""
+        work = self.provenance.get("work_size")
+        return (int(work[0]), int(work[1])) if work else None
 
     def min_agreement(self, precision: str) -> float:
         """The share (0..1) of a golden frame's labels that a device must give."""
@@ -116,8 +122,8 @@ class Bundle:
         sizes = {m.shape for m in (golden.labels, golden.confidence) if m is not None}
         if sizes != {golden.image.shape[:2]}:
             raise UserError(
-                f"bundle {self.folder}: the labels of {name!r} are of another size than the frame: "
-                "export the run again"
+                f"bundle {self.folder}: labels or confidence of {name!r} are of another size than "
+                "the frame: export the run again"
             )
         return golden
 

@@ -97,7 +97,10 @@ def read_npy(path: Path) -> NDArray[np.floating]:
     It is mapped, so that a header which promises terabytes takes none.
     """
     try:
-        return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+        numbers = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not (isinstance(numbers, np.ndarray) and np.issubdtype(numbers.dtype, np.floating)):
+            raise ValueError("it holds no array of floats")
+        return np.array(numbers)
     except (OSError, ValueError, EOFError, OverflowError, MemoryError) as error:
         raise _damaged(path, error) from error
 

@@ -143,12 +143,11 @@ def _optional_size(value: Any) -> bool:
 
 
 def _exact(check: dict[str, Any]) -> bool:
-    """Whether fp32 is held to what export holds it to: its limits are the same in every bundle."""
-    if "classes" not in check:  # of an older format
-        return True
-    classes = check["classes"].values()
+    """Whether fp32 is held to what export holds it to: its limits are the same in every bundle, but
+    that an older format lacks some."""
+    classes = check.get("classes", {}).values()
     return (
-        check["min_agreement"] >= EXACT_AGREEMENT
+        check.get("min_agreement", 1) >= EXACT_AGREEMENT
         and all(c["min_agreement"] >= EXACT_CLASS for c in classes)
         and all(c.get("max_confidence_error", 0) <= 2 * EXACT_CONFIDENCE for c in classes)
         and check.get("max_confidence_error", 0) <= EXACT_CONFIDENCE

@@ -47,8 +47,15 @@ class LabelJudge:
     def __call__(self, model: onnx.ModelProto) -> Measured:
         """Agreement and, with labels, scores of the graph in the form in which a server runs it on
         this CPU; and the network's time there."""
-        served = _session(for_cpu(model))
-        found = list(self._labels(served, self.frames))
+        return self._measured(for_cpu(model))
+
+    def as_written(self, model: onnx.ModelProto) -> Measured:
+        """The same of the graph as its file has it: what other runtimes make of it."""
+        return self._measured(model)
+
+    def _measured(self, model: onnx.ModelProto) -> Measured:
+        session = _session(model)
+        found = list(self._labels(session, self.frames))
         after = self._scores(found)
         drop, _ = class_drop(self.before, after)
         between = Confusion(self.classes)
@@ -61,7 +68,7 @@ class LabelJudge:
             if self.before is None or after is None
             else self.before.miou - after.miou,
             class_drop=drop,
-            milliseconds=self._milliseconds(served),
+            milliseconds=self._milliseconds(session),
         )
 
     def disagreement(self, model: onnx.ModelProto) -> float:

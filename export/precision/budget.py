@@ -63,6 +63,16 @@ class Measured(NamedTuple):
     class_drop: float | None
     milliseconds: float
 
+    def or_worse(self, other: Measured) -> Measured:
+        """The worse of two forms of a graph, with this one's time."""
+        return Measured(
+            max(self.disagreement, other.disagreement),
+            max(self.class_change, other.class_change),
+            _larger(self.miou_drop, other.miou_drop),
+            _larger(self.class_drop, other.class_drop),
+            self.milliseconds,
+        )
+
     def __str__(self) -> str:
         text = f"{self.disagreement:.2%} of the labels differ"
         if self.miou_drop is not None:
@@ -72,6 +82,11 @@ class Measured(NamedTuple):
         if self.class_drop is not None:
             text += f", that of the worst class by {self.class_drop:.2f}"
         return f"{text}, {self.milliseconds:.1f} ms"
+
+
+def _larger(one: float | None, other: float | None) -> float | None:
+    """None where one is not known."""
+    return None if one is None or other is None else max(one, other)
 
 
 @dataclass(frozen=True, kw_only=True)

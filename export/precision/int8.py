@@ -164,7 +164,7 @@ def weight_scales(weights: NDArray[np.float32], op: str) -> NDArray[np.float32]:
     """The step of each output channel of [channels, ...] weights, float32 [channels]."""
     largest = np.abs(weights).reshape(len(weights), -1).max(1)
     if op == "Conv":
-        largest = np.maximum(largest, neighbours(filled(weights)))
+        largest = np.maximum.reduce([largest, neighbours(weights), neighbours(filled(weights))])
     # Any scale does for weights that are all 0.
     return np.where(largest < _SMALLEST, 1.0, largest / _LARGEST).astype(np.float32)
 

@@ -20,7 +20,7 @@ from onnx import NodeProto
 from export.precision.graph_index import Flow
 
 ACTIVATIONS = frozenset({"Relu", "Clip"})
-LAST_READ = "what the last layers read"
+LAST_READ = "what the last layers alone read"
 """Among the groups that stay float32: the tensors that the last layers alone read."""
 
 

@@ -25,7 +25,8 @@ from export.tensorrt.options import Wish, check
 from export.tensorrt.progress import Shown
 from export.tensorrt.uint8_border import at_border
 from roadshift import UserError
-from serve.runtime.rewrites.prune import prune
+from serve.runtime.graph_content import checked
+from serve.runtime.rewrites.prune import pruned
 from serve.runtime.tensorrt.bindings import tensorrt
 from serve.runtime.tensorrt.cuda import Cuda
 from serve.runtime.tensorrt.plan import Plan
@@ -47,7 +48,7 @@ def make_plan(bundle: Bundle, wish: Wish, out: Path, show: Shown) -> tuple[Path,
             f"--hardware-compatible needs Ampere (compute capability 8.0) or newer, and this is "
             f"{device.name} ({device.compute[0]}.{device.compute[1]}): leave it out"
         )
-    graph = prune(bundle.path(wish.file(bundle)).read_bytes(), [wish.output])
+    graph = pruned(checked(bundle.path(wish.file(bundle))), [wish.output]).SerializeToString()
     graph = at_border(graph, wish.shape(1 if wish.batch == 1 else -1))
     where = f"{device.architecture}.trt{'.'.join(map(str, numbers(trt.__version__)[:3]))}"
     content = build(trt, graph, wish, out / f"timings.{where}.cache", show)

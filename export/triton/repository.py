@@ -28,6 +28,7 @@ from export.bundle.plan_file import Sidecar, manifest_hash, page_of, read_plan
 from export.bundle.replace_folder import replace_folder
 from export.triton.config import LABELS, WARM_UP, TritonModel, TritonTensor, config, tensor
 from roadshift import Failure, UserError, replacing
+from serve.runtime.graph_content import checked
 from serve.runtime.rewrites.prune import pruned
 
 KSERVE = "kserve.yaml"
@@ -106,13 +107,14 @@ def _segmentor(bundle: Bundle, precision: str, max_batch: int, plan: Path | None
     image = bundle.golden()[0].image
     if plan is not None:
         return {LABELS: names, **_plan(bundle, plan, image)}
-    whole = onnx.load(bundle.path(bundle.segmentor(precision)))
+    whole = checked(bundle.path(bundle.segmentor(precision)))
     graph = pruned(whole, [SEGMENTOR.output])
     return {LABELS: names, **_onnx(bundle.name, graph, image, max_batch)}
 
 
 def _drawing(bundle: Bundle, spec: GraphSpec, max_batch: int) -> Files:
-    graph, given = onnx.load(bundle.path(spec.file)), bundle.golden_drawn(spec)[0].given
+    graph = checked(bundle.path(spec.file))
+    given = bundle.golden_drawn(spec)[0].given
     return _onnx(spec.served_name(bundle.name), graph, given, max_batch)
 
 

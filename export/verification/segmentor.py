@@ -105,6 +105,7 @@ class Verification:
             "golden_agreement": self.golden_agreement,
             "golden_confidence_error": self.golden.confidence,
             "golden_logit_error": self.golden.logits,
+            "golden_logit_cell_error": self.golden.cell,
             **self.limits,
             "sizes": [_check_values(check) for check in self.sizes],
         }

@@ -18,8 +18,9 @@ from roadshift import Failure
 
 LEAST = 0.25
 """The share that a lower precision must do: with less it is one in name only."""
-SLACK = 0.02
-"""How much less of it than was counted at export is still the same graph."""
+SLACK = 0.1
+"""How much less of it than was counted at export is still the same graph: another version of onnx
+may infer other sizes."""
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 

@@ -52,8 +52,9 @@ def told() -> str:
 
 
 def filled(weights: NDArray[Any]) -> NDArray[Any]:
-    """Weights [channels, inputs, ...] of a convolution as a server runs them: with zeros for inputs
-    up to a multiple of four, but for one input alone."""
+    """Weights [channels, inputs, ...] of a convolution as a server runs most of them (see
+    `serve.runtime.rewrites.channels_in_fours`): with zeros for inputs up to a multiple of four, but
+    for one input alone."""
     short = -weights.shape[1] % 4 if weights.shape[1] > 1 else 0
     return np.pad(weights, ((0, 0), (0, short), *((0, 0),) * (weights.ndim - 2)))
 

@@ -52,11 +52,10 @@ class Engine(Graph):
         self.route, self.why = _route(bundle, provider, route)
         super().__init__(bundle, provider=provider, threads=threads)
         shape = next(spec.shape for spec in self.outputs if spec.name == "logits")
-        channels = shape[1] if len(shape) == 4 else 0
-        if channels not in (-1, len(bundle.classes)):
+        if len(shape) != 4 or shape[1] not in (-1, len(bundle.classes)):
             raise Failure(
-                f"{self.sessions.what} has logits of {channels} classes; wanted "
-                f"{len(bundle.classes)}: export the run again"
+                f"{self.sessions.what} has logits of shape {list(shape)}; wanted "
+                f"{len(bundle.classes)} classes, [n, classes, h, w]: export the run again"
             )
 
     @property

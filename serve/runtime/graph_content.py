@@ -7,6 +7,7 @@ manifest.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import onnx
 from onnx import AttributeProto, NodeProto, TensorProto
@@ -16,6 +17,13 @@ from roadshift import Failure
 RANDOM = frozenset(
     "Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split()
 )
+
+
+def checked(path: Path) -> onnx.ModelProto:
+    """The graph in a bundle's file; raises like `check_content`."""
+    model = onnx.load_from_string(path.read_bytes())
+    check_content(model, str(path))
+    return model
 
 
 def check_content(model: onnx.ModelProto, what: str) -> None:

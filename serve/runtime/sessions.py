@@ -42,8 +42,7 @@ class Sessions:
         self._file = KeptFile(bundle.path(file), bundle.files[file])
         self._fixed = bundle.size is not None
         self._for_cpu = runtime.provider == "cpu" and file == segmentor_file("int8")
-        work = bundle.provenance.get("work_size") if self.runtime.provider == "cpu" else None
-        self._work_size = (int(work[0]), int(work[1])) if work else None
+        self._work_size = bundle.work_size if self.runtime.provider == "cpu" else None
         self.prepares = False
         """Whether the host resizes the frame for the graph of the logits."""
         self._lock = threading.Lock()

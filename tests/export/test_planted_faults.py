@@ -151,10 +151,10 @@ def test_less_than_was_counted_at_export_is_another_graph() -> None:
     """Half of it beside a float32 network is more than the least that any graph must do."""
     model = onnx.load_from_string(in_int8(segmenting((32, 48))))
     share = lowered_share(model, "int8", (32, 48))
-    for known in (None, share, share + 0.01):
+    for known in (None, share, share + 0.05):
         assert check_precision(model, "int8", (32, 48), "FILE", known) == share
     with pytest.raises(Failure, match=rf"FILE does {share:.1%} of its multiply-adds in int8, want"):
-        check_precision(model, "int8", (32, 48), "FILE", share + 0.03)
+        check_precision(model, "int8", (32, 48), "FILE", share + 0.11)
     checks = {"device": {"precisions": [{"precision": "int8", "lowered": 0.75}, {}]}}
     assert known_share(checks, "int8") == 0.75
     for unknown in ({}, {"device": None}, {"device": {"precisions": 1}}, checks):

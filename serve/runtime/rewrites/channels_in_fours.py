@@ -32,7 +32,7 @@ def fill_channels(graph: Editable, node: NodeProto) -> None:
     if more.shape == weights.shape or (_fits(weights) and not _fits(more)):
         return
     pads = [0] * weights.ndim + [0, more.shape[1] - weights.shape[1]] + [0] * (weights.ndim - 2)
-    made = f"{data.input[0]}_in_fours"
+    made = f"{data.output[0]}_in_fours"
     constants = (np.array(pads, np.int64), zero.reshape(()))
     inputs = [data.input[0], *(graph.add_constant(f"{made}_by", value) for value in constants)]
     graph.insert(helper.make_node("Pad", inputs, [made], name=made), data)

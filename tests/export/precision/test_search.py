@@ -42,6 +42,9 @@ class Judge:
         time = 100.0 - 10 * len(self.whole[-1])
         return Measured(share, 0.0, drop, None if drop is None else 2 * drop, time)
 
+    def as_written(self, _) -> Measured:
+        return Measured(0.0, 0.0, *(2 * [None if self.points is None else 0.0]), 999.0)
+
     def disagreement(self, model) -> float:
         self.quick.append(self.rounded(model))
         return sum(self.harm[name] for name in self.quick[-1])
@@ -61,6 +64,22 @@ def test_a_budget_that_holds_at_once_needs_no_search(graph, ranges) -> None:
         "within the budget"
     ]
     check_int8(found.model)
+
+
+def test_the_file_is_held_to_the_budget_as_well_as_what_a_server_makes_of_it(graph, ranges) -> None:
+    """Other runtimes round where ONNX Runtime does not."""
+
+    class Both(Judge):
+        written: tuple[frozenset[str], ...] = ()
+
+        def as_written(self, model) -> Measured:
+            self.written = (*self.written, self.rounded(model))
+            return Measured(0.5 if "block.0" in self.written[-1] else 0, 0.0, None, None, 1.0)
+
+    judge = Both()
+    found = search(graph, ranges, judge, Budget(max_disagreement=20), lambda _: None)
+    assert found.kept == (LAST_READ, *full("block.0"))
+    assert [step.holds for step in found.trail] == [False, False, True]
 
 
 def test_what_the_last_layers_read_is_the_first_to_stay(graph, ranges) -> None:
@@ -180,6 +199,8 @@ def test_really_judged(graph, ranges, street) -> None:
     class Real:
         def __call__(self, model) -> Measured:
             return Measured(self.disagreement(model), 0.0, None, None, 1.0)
+
+        as_written = __call__
 
         def disagreement(self, model) -> float:
             return float((street.run(model, frames)["labels"] != wanted).mean())

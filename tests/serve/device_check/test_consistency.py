@@ -13,7 +13,7 @@ from export.bundle import Golden, write_bundle
 from export.bundle.reproduction import Found, reproduction
 from roadshift import Failure
 from serve.device_check import through_bytes
-from serve.device_check.consistency import LARGE, enlarged, frames
+from serve.device_check.consistency import LARGE, check_batch, enlarged, frames
 from serve.device_check.verify import check_device
 from serve.media.codec import decode
 from serve.runtime import engine as engine_module
@@ -135,7 +135,7 @@ def test_labels_of_large_frames_that_are_nothing(worked, tmp_path, monkeypatch):
     real = engine_module.labels_at
 
     def wrong(logits, size, *more):
-        return real(logits, size, *more) * np.uint8(math.prod(size) < LARGE)
+        return real(logits, size, *more) * np.uint8(math.prod(size) < LARGE // 2)
 
     bundle = held(worked, tmp_path)
     monkeypatch.setattr(engine_module, "labels_at", wrong)
@@ -209,16 +209,36 @@ def test_a_webp_decoder_that_swaps_the_channels(plain, tmp_path, monkeypatch):
         checked(held(plain, tmp_path))
 
 
-def test_an_enlarged_frame_is_large_and_the_same():
-    image = np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)
-    large = enlarged(image)
-    assert large.shape[0] * large.shape[1] >= LARGE
-    times = large.shape[0] // 16
+@pytest.mark.parametrize(
+    ("size", "classes", "large"),
+    [
+        ((16, 24), 19, (1168, 1752)),
+        ((256, 512), 19, (1024, 2048)),
+        ((1080, 1920), 19, (1080, 1920)),
+        ((256, 512), 150, (256, 512)),
+        ((2160, 3840), 19, (2160, 3840)),
+    ],
+)
+def test_an_enlarged_frame_is_large_and_the_same(size, classes, large):
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    found = enlarged(image, classes)
+    assert found.shape[:2] == large
+    times = large[0] // size[0]
     for first in (0, times - 1):
-        assert (large[first::times, first::times] == image).all()
+        assert (found[first::times, first::times] == image).all()
 
 
 def test_which_frames(plain, worked):
     assert max(frame.size for frame in frames(plain)) == 64 * 96 * 3
-    assert max(frame.size for frame in frames(worked)) >= 3 * LARGE
+    assert LARGE < max(frame.size for frame in frames(worked)) <= 3 * LARGE
     assert {0, 255} <= {int(frame.mean()) for frame in frames(plain)}
+
+
+def test_a_fixed_batch_and_an_older_format_have_less_to_show(plain, kit, tmp_path):
+    """One frame at a time cannot be compared with several, nor lower precisions without limits."""
+    model = onnx.load_from_string(plain.path("segmentor.onnx").read_bytes())
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    check_batch(Engine(held(plain, tmp_path, model.SerializeToString()), threads=1))
+    int8 = {"segmentor.int8.onnx": kit.in_int8(kit.upsampling())}
+    old = kit.make_exact(tmp_path / "old", precisions=("fp32", "int8"), others=int8)
+    check_batch(Engine(old, threads=1, precision="int8"))

@@ -106,7 +106,26 @@ def test_what_fits_the_fast_kernels_still_does():
     assert fits(kept.SerializeToString())
 
 
-def test_the_exporter_makes_room_for_neighbours_as_they_are_served():
-    weights = np.zeros((1, 3, 1, 2), np.float32)
-    weights[0, :, 0, 1] = [1, 0.5, 0]
-    assert weight_scales(weights, "Conv") == pytest.approx([1.5 / 127])
+def test_the_exporter_makes_room_for_neighbours_filled_up_or_not():
+    weights = np.zeros((2, 3, 1, 2), np.float32)
+    weights[0, :, 0, 1] = [1, 0.5, 0]  # neighbours in fours alone
+    weights[1, 2, 0, 0], weights[1, 0, 0, 1] = 1, 0.25  # and in threes
+    assert weight_scales(weights, "Conv") == pytest.approx([1.5 / 127, 1.25 / 127])
+
+
+def test_two_readers_of_one_image_have_a_filled_one_each():
+    model = quantised(random_weights(4, 3, 3, 3))
+    node = helper.make_node
+    model.graph.node.extend([
+        node("DequantizeLinear", ["xq", "s", "z"], ["xd2"]),
+        node("Conv", ["xd2", "wd2"], ["y2"]),
+        node("DequantizeLinear", ["wq", "ws", "wz"], ["wd2"], axis=0),
+    ])  # fmt: skip
+    model.graph.output.append(helper.make_tensor_value_info("y2", TensorProto.FLOAT, None))
+    nodes = list(model.graph.node)
+    nodes[-2:] = nodes[:-3:-1]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    found = for_cpu(model)
+    assert len({pad.name for pad in pads(found)}) == len(pads(found)) == 2
+    onnxruntime.InferenceSession(found.SerializeToString(), providers=["CPUExecutionProvider"])
