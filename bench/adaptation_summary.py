@@ -30,8 +30,7 @@ def main() -> None:
     """Write the table."""
     pairs = {name: measured(path) for name, path in SHOWN.items() if path.is_file()}
     titles = [title for title in ROWS if any(title in found for found in pairs.values())]
-    cities = [name.replace("_", " -> ", 1).replace("_", ", ") for name in pairs]
-    heads = [f"[{title}]({name}.md)" for title, name in zip(cities, pairs, strict=True)]
+    heads = [f"[{name.replace('_', ' -> ')}]({name}.md)" for name in pairs]
     lines = [
         "# Adaptation, all pairs",
         "",
