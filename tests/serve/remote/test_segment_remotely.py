@@ -174,6 +174,7 @@ def test_a_server_that_stops(tiny, kit, tmp_path):
 
         def stop(done, _):
             client.server.uvicorn.should_exit = True
+            kit.wait_until(lambda: client.server.service.readiness.unready is not None)
 
         with pytest.raises(Failure, match=r"ended at frame \d+: .*the server stops"):
             segment_remotely(
