@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -66,7 +67,8 @@ def check_batch(engine: Engine) -> None:
         return
     shape = engine.bundle.golden()[0].image.shape
     count = max(3, min(TOGETHER, LARGE // engine.pixels((1, *shape))))
-    images = [image for image in frames(engine.bundle) if image.shape == shape][:count]
+    alike = (image for image in frames(engine.bundle) if image.shape == shape)
+    images = list(islice(alike, count))
     together = engine.at_once(np.stack(images), ["logits"])["logits"]
     for i, image in enumerate(images):
         what = f"frame {i + 1} of {len(images)} that are run at once"

@@ -17,25 +17,24 @@ from serve.runtime.rewrites.onnx_edit import Editable
 def fill_channels(graph: Editable, node: NodeProto) -> None:
     """The channels that an int8 convolution reads, and its weights', filled up to fours.
 
-    The sums stay the same to the bit. What fits the fast kernels of CPUs without VNNI (see
-    `serve.runtime.byte_products`) and would not do so any more is left.
+    The sums stay the same to the bit, since the new weights are 0. What fits the fast kernels of
+    CPUs without VNNI (see `serve.runtime.byte_products`) and would not do so any more is left.
     """
     if node.op_type != "Conv" or any(a.name == "group" and a.i > 1 for a in node.attribute):
         return
     data, kernel = (_read_by_it_alone(graph, name) for name in node.input[:2])
     if data is None or kernel is None:
         return
-    weights, zero = graph.constant(kernel.input[0]), graph.constant(data.input[2])
-    if weights is None or weights.dtype != np.int8 or zero is None or zero.size != 1:
+    weights = graph.constant(kernel.input[0])
+    if weights is None or weights.dtype != np.int8:
         return
     more = filled(weights)
     if more.shape == weights.shape or (_fits(weights) and not _fits(more)):
         return
     pads = [0] * weights.ndim + [0, more.shape[1] - weights.shape[1]] + [0] * (weights.ndim - 2)
     made = f"{data.output[0]}_in_fours"
-    constants = (np.array(pads, np.int64), zero.reshape(()))
-    inputs = [data.input[0], *(graph.add_constant(f"{made}_by", value) for value in constants)]
-    graph.insert(helper.make_node("Pad", inputs, [made], name=made), data)
+    by = graph.add_constant(f"{made}_by", np.array(pads, np.int64))
+    graph.insert(helper.make_node("Pad", [data.input[0], by], [made], name=made), data)
     graph.feed(data, 0, made)
     graph.feed(kernel, 0, graph.add_constant(f"{kernel.input[0]}_in_fours", more))
 

@@ -95,15 +95,14 @@ def test_the_auxiliary_output_counts_a_tenth() -> None:
 def test_the_student_of_a_sure_teacher_reaches_its_labels() -> None:
     method, x = method_of(Config(), colour_jitter=0.1), flags()
     before = {name: t.clone() for name, t in method.teacher.state_dict().items()}
-    losses = [float(method.step(batch_of(x))["S"]) for _ in range(60)]
+    losses = [float(method.step(batch_of(x))["S"]) for _ in range(100)]
     assert losses[19] < 0.7 * losses[0]
     assert losses[-1] < losses[19]
     with torch.no_grad():
         taught = method.teacher(x).logits.argmax(1)
         z = method.student.eval()(x).logits
     learnt = nn.functional.interpolate(z, size=(64, 64), mode="bilinear").argmax(1)
-    # A third by chance; 60 steps from nothing come out otherwise on every CPU (0.83, 0.91).
-    assert float((learnt == taught).float().mean()) > 0.7
+    assert float((learnt == taught).float().mean()) > 0.9
     assert all(torch.equal(t, before[name]) for name, t in method.teacher.state_dict().items())
     assert all(p.grad is None for p in method.teacher.parameters())
     assert not any("teacher" in name for name in method.state)

@@ -322,6 +322,19 @@ def test_a_golden_file_that_is_none(tmp_path: Path, name: str, content: bytes) -
         bundle.golden()
 
 
+def test_logits_that_are_no_floats(tmp_path: Path) -> None:
+    bundle = write_golden(tmp_path / "b", full(GOLDEN[0]))
+    path = bundle.folder / "golden/0.logits.npy"
+    for wrong in (np.zeros((2, 1, 1), np.int64), np.array(["road"])):
+        np.save(path, wrong)
+        with pytest.raises(UserError, match=r"logits.npy is damaged .it holds no array of floats"):
+            bundle.golden()
+    with path.open("wb") as file:
+        np.savez(file, logits=np.zeros((2, 1, 1)))
+    with pytest.raises(UserError, match=r"0.logits.npy is damaged"):
+        bundle.golden()
+
+
 def test_an_array_of_terabytes_takes_none(tmp_path: Path) -> None:
     bundle = write_golden(tmp_path / "b", full(GOLDEN[0]))
     head = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000, 1000, 1000000), }"

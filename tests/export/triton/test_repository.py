@@ -85,6 +85,17 @@ def test_the_graph_gives_the_golden_labels_and_nothing_that_costs_more(free, tmp
     assert np.array_equal(found[0][0], golden.labels)
 
 
+@pytest.mark.parametrize("file", ["segmentor.onnx", "reconstructor.onnx"])
+def test_what_no_engine_opens_is_not_shipped_either(tmp_path, file):
+    """A graph that draws at random, in a file with its own hash."""
+    bundle = make_bundle(tmp_path / "b")
+    model = onnx.load_from_string(bundle.path(file).read_bytes())
+    model.graph.node.append(onnx.helper.make_node("RandomUniform", [], ["unread"], shape=[1]))
+    bundle.path(file).write_bytes(model.SerializeToString())
+    with pytest.raises(Failure, match=rf"{file} answers by chance"):
+        write_repository(bundle, tmp_path / "triton")
+
+
 def test_queue_and_instances(free, tmp_path):
     write_repository(free, tmp_path, max_batch=4)
     found = told(tmp_path / "tiny")

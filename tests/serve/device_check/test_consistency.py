@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from export.bundle import Golden, write_bundle
 from export.bundle.reproduction import Found, reproduction
 from roadshift import Failure
-from serve.device_check import through_bytes
+from serve.device_check import consistency, through_bytes
 from serve.device_check.consistency import LARGE, check_batch, enlarged, frames
 from serve.device_check.verify import check_device
 from serve.media.codec import decode
@@ -234,11 +234,14 @@ def test_which_frames(plain, worked):
     assert {0, 255} <= {int(frame.mean()) for frame in frames(plain)}
 
 
-def test_a_fixed_batch_and_an_older_format_have_less_to_show(plain, kit, tmp_path):
+def test_a_fixed_batch_and_an_older_format_have_less_to_show(plain, kit, tmp_path, monkeypatch):
     """One frame at a time cannot be compared with several, nor lower precisions without limits."""
     model = onnx.load_from_string(plain.path("segmentor.onnx").read_bytes())
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     check_batch(Engine(held(plain, tmp_path, model.SerializeToString()), threads=1))
     int8 = {"segmentor.int8.onnx": kit.in_int8(kit.upsampling())}
     old = kit.make_exact(tmp_path / "old", precisions=("fp32", "int8"), others=int8)
+    monkeypatch.setattr(consistency, "relative_error", lambda *_: 0.5)
     check_batch(Engine(old, threads=1, precision="int8"))
+    with pytest.raises(Failure, match=r"frame 1 of 5 .* off by 50.00% .* \(allowed 1.00%\)"):
+        check_batch(Engine(old, threads=1))

@@ -91,6 +91,7 @@ def test_what_a_bundle_of_an_older_format_lacks_is_said(exact, tmp_path, ends):
     }
     said = ends(changed(exact, tmp_path, checks=checks).folder)[1]
     assert "labels alone" not in said
+    assert "note: no class is checked by itself" in said
     assert "note: no evidence for bus, train" in said
 
 
@@ -237,6 +238,34 @@ def test_names_that_the_graph_contradicts(kit, tmp_path, ends):
     code, _, errors = ends(bundle.folder)
     assert code == 1
     assert "was exported with other classes, " in errors
+
+
+def test_names_in_the_graph_that_are_no_json(kit, tmp_path, ends):
+    model = onnx.load_from_string(kit.graph(None))
+    onnx.helper.set_model_props(model, {"classes": "road, sky"})
+    bundle = kit.make_bundle(tmp_path / "b", graph=model.SerializeToString())
+    code, _, errors = ends(bundle.folder)
+    assert (code, "was exported with other classes, road, sky, than" in errors) == (1, True)
+
+
+@pytest.mark.parametrize("of", ["input", "output"])
+def test_a_graph_that_does_not_say_its_shapes(exact, kit, tmp_path, of):
+    model = onnx.load_from_string(exact.path("segmentor.onnx").read_bytes())
+    getattr(model.graph, of)[-1].type.tensor_type.ClearField("shape")
+    bundle = kit.make_bundle(tmp_path / "b", graph=model.SerializeToString())
+    with pytest.raises(Failure, match="does not say the shapes of its input and outputs"):
+        Engine(bundle, threads=1)
+
+
+def test_logits_of_another_rank(exact, kit, tmp_path):
+    model = onnx.load_from_string(exact.path("segmentor.onnx").read_bytes())
+    logits = next(value for value in model.graph.output if value.name == "logits")
+    del logits.type.tensor_type.shape.dim[2:]
+    bundle = kit.make_exact(tmp_path / "b", graph=model.SerializeToString())
+    with pytest.raises(
+        Failure, match=r"logits of shape \[.*\]; wanted 4 classes, \[n, classes, h, w"
+    ):
+        Engine(bundle, threads=1)
 
 
 def test_a_graph_with_another_interface(kit, tmp_path, ends):

@@ -128,10 +128,11 @@ def test_the_confidence_of_a_large_frame_takes_no_more_than_the_frame(megabytes)
 def test_a_batch_of_small_frames_takes_no_more_than_a_few(megabytes):
     """All at once, 200 frames worked at 256x512 are 840 MB in the wide layer alone.
 
-    A few are 210 to 310 MB, by the layout that the CPU's instructions ask for.
+    What 40 take, run in two and a half times 16, depends on the CPU: its instructions ask for
+    other layouts.
     """
-    found = megabytes((256, 512), (16, 16), 200)
-    assert found["peak"] < 400
+    few, found = (megabytes((256, 512), (16, 16), n) for n in (40, 200))
+    assert found["peak"] < few["peak"] + 20
     assert found["left"] < 100
 
 

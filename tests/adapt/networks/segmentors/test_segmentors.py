@@ -285,8 +285,9 @@ def test_pidnet_says_that_it_cannot_train_on_one_image() -> None:
 def test_lraspp_gives_what_torchvisions_head_gives() -> None:
     """Which resizes the context before its last convolution, and the logits the other way round."""
     torch.manual_seed(0)
-    G = LRASPPMobileNetV2(5).eval()
+    G = LRASPPMobileNetV2(5)  # normed by the batch: an untrained one gives zeros otherwise
     found = G(torch.rand(2, 3, 100, 164))
     wanted = G.head({"low": found.skips[0], "high": found.features})
-    assert torch.allclose(found.logits, wanted, atol=1e-6)
-    assert float(wanted.detach().std()) > 0.01
+    assert torch.allclose(found.logits, wanted, atol=1e-5)
+    deep = wanted - G.head.low_classifier(found.skips[0])
+    assert float(deep.detach().std((2, 3)).min()) > 0.01
