@@ -27,6 +27,8 @@ from adaptation_table import POINTS, Found, Result, measured, table, write_measu
 
 from adapt.data.classes import trained_classes
 from adapt.data.datasets import labelled
+from adapt.evaluation import score as evaluation
+from adapt.evaluation.evaluate import Views
 from adapt.saved_state import kept_steps
 
 HERE = Path(os.path.relpath(Path(__file__).parent))
@@ -47,6 +49,7 @@ def main() -> None:
     parser.add_argument("--data", default="../shared/data")
     parser.add_argument("--out", default="runs")
     parser.add_argument("--costs", action="store_true")
+    parser.add_argument("--on", default="", help="another machine: results of its own, PAIR_ON")
     asked = parser.parse_args()
     seeds = [int(seed) for seed in asked.seeds.split(",")]
     pair = shrunk(PAIRS[asked.pair], asked.shrink)
@@ -58,6 +61,7 @@ def main() -> None:
             out = runs / str(seed) / file_name(title)
             result = trained(pair, ROWS[title], out, seed, asked.steps, asked.data)
             print(f"seed {seed}, {title}: {result.miou:.1f}", flush=True)
+    name += f"_{asked.on}" if asked.on else ""
     results = HERE / "results" / f"{name}.json"
     found = finished(runs, measured(results))
     write_measured(results, found)
@@ -155,11 +159,10 @@ def presence(pair: Pair, folder: Path, data: str) -> Path:
 
 def score(out: Path, which: str, scored_on: str) -> None:
     """Evaluate one checkpoint, once."""
-    if scored(out, which).is_file():
-        return
-    more = ["--pictures", str(out / "scored" / "pictures")] if which == "last" else []
-    roadshift("evaluate", str(out), "--data", scored_on, "--checkpoint", which, "--json",
-              str(scored(out, which)), *more)  # fmt: skip
+    if not scored(out, which).is_file():
+        pictures = out / "scored" / "pictures" if which == "last" else None
+        found = evaluation.score(out, which, scored_on, Views(), device="auto", pictures=pictures)
+        found.write(scored(out, which))
 
 
 def scored(out: Path, which: str) -> Path:

@@ -88,6 +88,7 @@ ROWS = {
     "source_only": Row("source_only"),
     "source_only + style": Row("source_only", STYLE),
     "source_only and rare classes": Row("source_only", "--sample-rare"),
+    "source_only + style and rare classes": Row("source_only", f"{STYLE} --sample-rare"),
     "self_training": Row("self_training", SELF),
     "self_training no style": Row("self_training", SELF.removeprefix(STYLE)),
     "self_training no mix": Row("self_training", f"{SELF} --no-mix"),
@@ -136,14 +137,26 @@ ROWS = {
     "feature_to_image without auxiliary loss": Row("feature_to_image", f"{REDRAWN} --no-auxiliary"),
     "feature_to_image without patches": Row("feature_to_image", f"{REDRAWN} --no-patches"),
     "feature_to_image in feature space": Row("feature_to_image", f"{REDRAWN} --space feature"),
+    "feature_to_image + style": Row("feature_to_image", f"{REDRAWN} {STYLE}"),
+    "feature_to_image + style and rare classes": Row(
+        "feature_to_image", f"{REDRAWN} --sample-rare {STYLE}"
+    ),
     "pivot": Row("pivot", PIVOT),
     "pivot source norm": Row("pivot", f"{PIVOT} --target-norm source"),
     "pivot a tenth of L_c and L_r": Row("pivot", f"{PIVOT} --w-c 0.05 --w-r 0.05"),
+    "pivot a tenth + style": Row("pivot", f"{PIVOT} --w-c 0.05 --w-r 0.05 {STYLE}"),
+    "pivot a tenth + style and rare classes": Row(
+        "pivot", f"{PIVOT} --w-c 0.05 --w-r 0.05 --sample-rare {STYLE}"
+    ),
     "pivot no L_c": Row("pivot", f"{PIVOT} --w-c 0"),
     "pivot no L_r": Row("pivot", f"{PIVOT} --w-r 0"),
     "pivot WDA": Row("pivot", "--image-labels {presence}"),
     "symmetric": Row("symmetric", SYMMETRIC, share=0.375),
     "symmetric and rare classes": Row("symmetric", f"{SYMMETRIC} --sample-rare", share=0.375),
+    "symmetric + style": Row("symmetric", f"{SYMMETRIC} {STYLE}", share=0.375),
+    "symmetric + style and rare classes": Row(
+        "symmetric", f"{SYMMETRIC} --sample-rare {STYLE}", share=0.375
+    ),
     "symmetric A": Row("symmetric", part="A", of="symmetric"),
     "symmetric B": Row("symmetric", part="B", of="symmetric"),
     "symmetric by probability alone": Row(

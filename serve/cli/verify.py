@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from export.bundle import PRECISIONS, Trust, read_bundle
 from roadshift import unknown
 from serve.cli.device_options import Flat
+from serve.runtime.providers import computes
 
 
 def verify(
@@ -32,7 +33,8 @@ def verify(
     provider
         What runs it: the CPU, CUDA, or TensorRT through ONNX Runtime.
     precision
-        Which of the bundle's precisions, with commas between them, or all.
+        Which of the bundle's precisions, with commas between them, or all that the provider has
+        kernels for.
     threads
         CPU threads for one call; 0: one a core.
     runs
@@ -44,11 +46,14 @@ def verify(
     if strange := [name for name in asked if name not in PRECISIONS]:
         raise unknown("precision", strange[0], (*PRECISIONS, "all"))
     read = read_bundle(bundle, trust)
+    there = [name for name in read.precisions if computes(provider, name)]
     report = check_device(
-        read, provider=provider, precisions=asked or read.precisions, threads=threads, runs=runs
+        read, provider=provider, precisions=asked or there, threads=threads, runs=runs
     )
     print(f"the {len(read.files)} files of {read.folder} are those that were checked")
     print(report.text())
+    if not asked and (left_out := [name for name in read.precisions if name not in there]):
+        print(f"note: {', '.join(left_out)} left out: {provider} has no kernels for it")
     classes = read.limits(read.precisions[0]).get("classes")
     if classes is None:
         print(

@@ -15,6 +15,7 @@ from roadshift import Failure, UserError, unknown
 from serve.runtime.exact_labels.confidence import confidence_at
 from serve.runtime.exact_labels.labels import labels_at
 from serve.runtime.graph import Graph
+from serve.runtime.providers import check_computes
 
 ROUTES = ("auto", "exact", "dense")
 """How labels and confidence come about: "exact", on the host from the low-resolution logits;
@@ -33,7 +34,8 @@ class Engine(Graph):
 
     `precision` is one of the bundle's. `route` is one of ROUTES; "auto" takes the exact one where
     the bundle has it and the CPU does the work anyway. `engine.route` says which it is, and
-    `engine.why` why. Raises UserError for a precision or a route that the bundle lacks.
+    `engine.why` why. Raises UserError for a precision or a route that the bundle lacks, and for a
+    precision that the provider has no kernels for.
     """
 
     spec = SEGMENTOR
@@ -49,6 +51,7 @@ class Engine(Graph):
         route: str = "auto",
     ) -> None:
         self.file, self.precision = bundle.segmentor(precision), precision
+        check_computes(provider, precision)
         self.route, self.why = _route(bundle, provider, route)
         super().__init__(bundle, provider=provider, threads=threads)
         shape = next(spec.shape for spec in self.outputs if spec.name == "logits")

@@ -1,6 +1,7 @@
 """ONNX Runtime's providers: their names, the order they are asked in, and their options.
 
-The names of the options were checked against the runtime's sources; none was run on a GPU by us.
+CUDA's ran on an H200 (bench/results/gpu.md), TensorRT's on no GPU of ours: the names of its options
+were checked against the runtime's sources.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from roadshift import Failure
+from roadshift import Failure, UserError
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -19,15 +20,32 @@ PROVIDERS = {
 ProviderOptions = dict[str, str]
 
 
+def check_computes(provider: str, precision: str) -> None:
+    """Raises UserError for a precision that a provider would only imitate."""
+    if not computes(provider, precision):
+        raise UserError(
+            "int8 on --provider cuda: ONNX Runtime has no INT8 kernels there and would compute in "
+            "floats between conversions, slower than fp32; use fp16, or --provider tensorrt, or "
+            "build a plan (roadshift engine)"
+        )
+
+
+def computes(provider: str, precision: str) -> bool:
+    """Whether a provider computes in a precision: CUDA has no kernels for INT8, and imitates it."""
+    return (provider, precision) != ("cuda", "int8")
+
+
 def chain(provider: str, graph: bytes, capture: bool) -> list[tuple[str, ProviderOptions]]:
     """The providers for a session of `graph` (an ONNX file's content), with their options.
 
     What the first does not know goes to the next one, node by node, as
     `serve.device_check.placement` tells. `capture` records the whole run as a CUDA graph: for a
-    graph whose sizes are all fixed. There are no options for the precision: without them TensorRT
-    keeps to the types in the graph. Raises Failure like `engine_folder`.
+    graph whose sizes are all fixed. CUDA is told to keep float32's mantissa: with the TF32 that is
+    its default 0.2 % of a golden frame's labels changed, more than a bundle allows. For TensorRT
+    there are no options for the precision: without them it keeps to the types in the graph. Raises
+    Failure like `engine_folder`.
     """
-    options: dict[str, ProviderOptions] = {"cpu": {}, "cuda": {}, "tensorrt": {}}
+    options: dict[str, ProviderOptions] = {"cpu": {}, "cuda": {"use_tf32": "0"}, "tensorrt": {}}
     if provider == "cuda" and capture:
         options["cuda"]["enable_cuda_graph"] = "1"
     if provider == "tensorrt":

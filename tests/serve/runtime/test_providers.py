@@ -8,12 +8,14 @@ import onnx
 import onnxruntime
 import pytest
 
-from roadshift import Failure
+from roadshift import Failure, UserError
+from serve.cli.verify import verify
 from serve.runtime.engine import Engine
 from serve.runtime.providers import chain, engine_folder
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 TENSORRT = "TensorrtExecutionProvider"
+FLOAT32 = {"use_tf32": "0"}
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def shapes(model):
 def test_any_size_has_no_cuda_graph(asked, tiny, kit):
     Engine(tiny, provider="cuda", threads=1).segment(kit.random_image(1)[None])
     ((model, providers),) = asked
-    assert providers == [(CUDA, {}), (CPU, {})]
+    assert providers == [(CUDA, FLOAT32), (CPU, {})]
     assert shapes(model)["image"] == ["N", "H", "W", 3]
 
 
@@ -71,16 +73,16 @@ def test_a_fixed_size_has_one_and_batches_go_beside_it(asked, fixed, kit):
     for images in (image[None], np.stack([image, image]), image[None], np.stack([image] * 3)):
         assert (engine.segment(images).labels == kit.true_labels(images)).all()
     (single, first), (several, second) = asked
-    assert first == [(CUDA, {"enable_cuda_graph": "1"}), (CPU, {})]
+    assert first == [(CUDA, {**FLOAT32, "enable_cuda_graph": "1"}), (CPU, {})]
     assert shapes(single) == {"image": [1, 16, 24, 3], "labels": [1, 16, 24]}
-    assert second == [(CUDA, {}), (CPU, {})]
+    assert second == [(CUDA, FLOAT32), (CPU, {})]
     assert shapes(several)["labels"] == ["N", 16, 24]
 
 
 def test_an_open_size_of_an_output_has_none_either(asked, fixed):
     """The toy's logits are of a size that its graph does not say."""
     Engine(fixed, provider="cuda", threads=1).run(np.zeros((1, 16, 24, 3), np.uint8), ["logits"])
-    assert [providers[0] for _, providers in asked][1:] == [(CUDA, {})]
+    assert [providers[0] for _, providers in asked][1:] == [(CUDA, FLOAT32)]
 
 
 def test_tensorrt_keeps_its_engines_and_takes_no_precision(asked, fixed, tmp_path):
@@ -96,7 +98,7 @@ def test_tensorrt_keeps_its_engines_and_takes_no_precision(asked, fixed, tmp_pat
         "trt_timing_cache_path": str(folder),
         "trt_cuda_graph_enable": "1",
     }
-    assert providers[1:] == [(CUDA, {}), (CPU, {})]
+    assert providers[1:] == [(CUDA, FLOAT32), (CPU, {})]
     assert folder.is_relative_to(tmp_path)
 
 
@@ -104,7 +106,7 @@ def test_a_device_that_refuses_the_cuda_graph_runs_without(asked, fixed, monkeyp
     here = onnxruntime.InferenceSession
 
     def refuses(graph, options, *, providers, **kwargs):
-        if providers[0][1]:
+        if "enable_cuda_graph" in providers[0][1]:
             raise RuntimeError("nodes are not all on the device")
         return here(graph, options, providers=providers, **kwargs)
 
@@ -113,13 +115,40 @@ def test_a_device_that_refuses_the_cuda_graph_runs_without(asked, fixed, monkeyp
         Engine(fixed, provider="cuda", threads=1)
     assert "without a CUDA graph" in caplog.text
     assert "nodes are not all on the device" in caplog.text
-    assert asked[0][1][0] == (CUDA, {})
+    assert asked[0][1][0] == (CUDA, FLOAT32)
 
 
 def test_a_gpu_upsamples_by_itself(asked, exact):
     engine = Engine(exact, provider="cuda", threads=1)
     assert engine.route == "dense"
     assert Engine(exact, provider="cuda", threads=1, route="exact").route == "exact"
+
+
+def test_int8_is_not_imitated(asked, int8):
+    with pytest.raises(UserError, match=r"int8 on --provider cuda: .* use fp16, or --provider te"):
+        Engine(int8, provider="cuda", precision="int8")
+    assert not asked
+
+
+def test_verify_leaves_out_what_the_provider_has_no_kernels_for(int8, monkeypatch, capsys):
+    checked = []
+    monkeypatch.setattr(
+        "serve.device_check.verify.check_device",
+        lambda _, precisions, **__: checked.extend(precisions) or Report(),
+    )
+    verify(int8.folder, provider="cuda")
+    assert checked == ["fp32"]
+    assert "note: int8 left out: cuda has no kernels for it" in capsys.readouterr().out
+    checked.clear()
+    verify(int8.folder, provider="tensorrt")
+    assert checked == ["fp32", "int8"]
+
+
+class Report:
+    """In place of what a device came to."""
+
+    def text(self):
+        return "as promised"
 
 
 def test_the_cpu_is_asked_for_nothing_special():
