@@ -61,6 +61,7 @@ def main() -> None:
             out = runs / str(seed) / file_name(title)
             result = trained(pair, ROWS[title], out, seed, asked.steps, asked.data)
             print(f"seed {seed}, {title}: {result.miou:.1f}", flush=True)
+    command = f"{asked.pair} --on {asked.on}" if asked.on else asked.pair
     name += f"_{asked.on}" if asked.on else ""
     results = HERE / "results" / f"{name}.json"
     found = finished(runs, measured(results))
@@ -68,7 +69,7 @@ def main() -> None:
     costs = results.with_name(f"{name}_costs.json")
     if asked.costs:
         measure_costs(pair, runs, costs, asked.data)
-    text = table(name, pair, asked.steps, found, costs)
+    text = table(command, pair, asked.steps, found, costs)
     results.with_suffix(".md").write_text(text)
     print(text)
 

@@ -100,6 +100,10 @@ ROWS = {
     "self_training half warm-up": Row("self_training", SELF.replace("quarter", "half")),
     "self_training and masks": Row("self_training", f"{SELF} --w-mask 1"),
     "self_training and rare classes": Row("self_training", f"{SELF} --sample-rare"),
+    "self_training all styled": Row("self_training", f"{SELF} --style-share 1"),
+    "self_training all styled and rare classes": Row(
+        "self_training", f"{SELF} --style-share 1 --sample-rare"
+    ),
     "self_training and features": Row("self_training", f"{SELF} --w-features 0.01"),
     "self_training from the mean of three": Row(
         "self_training",

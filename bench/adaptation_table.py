@@ -46,20 +46,20 @@ def write_measured(path: Path, found: Found) -> None:
     path.write_text(json.dumps(rows, indent=1) + "\n")
 
 
-def table(name: str, pair: Pair, steps: int, found: Found, costs: Path) -> str:
+def table(asked: str, pair: Pair, steps: int, found: Found, costs: Path) -> str:
     """IoU per class and mIoU in percent, mean ± deviation over seeds, and `costs`; the curves."""
     cost_of = json.loads(costs.read_text()) if costs.is_file() else {}
     first = next(iter(next(iter(found.values())).values()))
     classes = list(first.iou)
     lines = [
-        f"# {name}: {pair.source.train} -> {pair.target.train}, scored on {pair.target.val}",
+        f"# {asked}: {pair.source.train} -> {pair.target.train}, scored on {pair.target.val}",
         "",
         f"LR-ASPP MobileNetV2, target images of {pair.target.size}, crops of {pair.crop},",
         f"`{pair.options}`, {steps} steps of 4 images a city, stages counted.",
         f"IoU in percent of the last checkpoint, labels at full size, on {first.images} images.",
         "Gap: share of the way from source_only to the oracle of the same seeds. Minutes: of a",
         "thread that trains, beside other work. GFLOPs and ms: of a frame through what is deployed",
-        f"in torch, all rows in turns. Made by `python bench/adaptation.py {name} --costs`.",
+        f"in torch, all rows in turns. Made by `python bench/adaptation.py {asked} --costs`.",
         "",
         "| | seeds | mIoU | gap | minutes | GFLOPs | ms | " + " | ".join(classes) + " |",
         "|---" * (len(classes) + 7) + "|",

@@ -67,7 +67,8 @@ def export(
         a run of ldr (its stage pretrain is enough) whose reconstructor goes into the bundle, for
         the server's self-check; classes are matched by name
     triton
-        also a model repository for Triton, in the lowest precision
+        also a model repository for Triton, in fp16 where the bundle has it, else in fp32: Triton's
+        ONNX Runtime gains nothing by the int8 file, which is for plans (roadshift engine)
     """
     fixed = parse_size("" if size in {None, "dynamic"} else str(size), "size")
     if frames and data:
@@ -108,7 +109,8 @@ def export(
             markup=False,
         )
     if triton is not None:
-        names = write_repository(bundle, triton, precision=bundle.precisions[-1])
+        precision = [name for name in bundle.precisions if name != "int8"][-1]
+        names = write_repository(bundle, triton, precision=precision)
         console.print(f"Triton repository written: {triton} ({', '.join(names)})", markup=False)
     console.print(f"{_equal(bundle)} bundle written: {bundle.folder}", markup=False)
     if signed is not None:

@@ -96,6 +96,9 @@ spec:
     triton:
       protocolVersion: v2
       storageUri: {'"' + storage.replace('"', "") + '"'}
+      env:
+        - name: NVIDIA_TF32_OVERRIDE  # float32 as the bundle means it, with its whole mantissa
+          value: "0"
       resources:
         limits:
           nvidia.com/gpu: "1"

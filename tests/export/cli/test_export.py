@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from cryptography.hazmat.primitives import serialization as pem
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from export.bundle import Trust, read_bundle
 from export.cli import export as cli
-from roadshift import UserError
+from roadshift import Failure, UserError
 
 
 @pytest.fixture
@@ -44,6 +46,26 @@ def test_a_run_becomes_a_bundle(run, tmp_path, capsys) -> None:
     assert f"bundle written: {tmp_path / 'b'}" in shown
     assert f"its digest, for --digest: {bundle.digest}" in shown
     assert "no evidence for: road" in shown
+
+
+@pytest.mark.parametrize(
+    ("precisions", "wanted"), [(("fp32", "int8"), "fp32"), (("fp32", "fp16", "int8"), "fp16")]
+)
+def test_triton_is_given_no_int8(run, tmp_path, monkeypatch, precisions, wanted) -> None:
+    """Its ONNX Runtime computes the file as it lies there: slower than fp32, on CPU and GPU."""
+    made = SimpleNamespace(precisions=precisions, checks={"no_evidence": []})
+    given = []
+
+    def write(bundle, folder, *, precision):
+        given.append((bundle, folder, precision))
+        raise Failure("the disk is full")
+
+    monkeypatch.setattr(cli, "make_bundle", lambda *_, **__: made)
+    monkeypatch.setattr(cli, "_tables", lambda *_: [])
+    monkeypatch.setattr(cli, "write_repository", write)
+    with pytest.raises(Failure, match="the disk is full"):
+        cli.export(run[0], out=tmp_path / "b", triton=tmp_path / "models", frames="toytown:game")
+    assert given == [(made, tmp_path / "models", wanted)]
 
 
 @pytest.mark.parametrize(

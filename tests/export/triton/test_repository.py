@@ -202,7 +202,9 @@ def test_kserve(free, tmp_path):
         "InferenceService",
     )
     assert found["metadata"]["name"] == "tiny"
-    assert found["spec"]["predictor"]["triton"]["storageUri"] == "pvc://models/fleet"
+    triton = found["spec"]["predictor"]["triton"]
+    assert triton["storageUri"] == "pvc://models/fleet"
+    assert triton["env"] == [{"name": "NVIDIA_TF32_OVERRIDE", "value": "0"}]
     (tmp_path / "kserve.yaml").write_text("mine")
     write_repository(free, tmp_path)
     assert (tmp_path / "kserve.yaml").read_text() == "mine"
