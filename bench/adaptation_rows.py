@@ -161,6 +161,9 @@ ROWS = {
     "symmetric + style and rare classes": Row(
         "symmetric", f"{SYMMETRIC} --sample-rare {STYLE}", share=0.375
     ),
+    "symmetric untranslated + style": Row(
+        "symmetric", f"--no-translate --width-d 16 {STYLE}", share=0.5
+    ),
     "symmetric A": Row("symmetric", part="A", of="symmetric"),
     "symmetric B": Row("symmetric", part="B", of="symmetric"),
     "symmetric by probability alone": Row(
