@@ -132,6 +132,12 @@ ROWS = {
         "--inter-steps {three_quarters} --rounds 1",
         share=0.25,
     ),
+    "intra_domain behind self_training all styled": Row(
+        "intra_domain",
+        f"{BESIDE} {STYLE} --style-share 1 --sample-rare --inter-method self_training "
+        "--inter-steps {three_quarters} --rounds 1",
+        share=0.25,
+    ),
     "IntraDA": Row(
         "intra_domain",
         f"{INTRA} --split image --adversary pla --discriminator-input entropy --rounds 1",
