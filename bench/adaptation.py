@@ -61,8 +61,9 @@ def main() -> None:
             out = runs / str(seed) / file_name(title)
             result = trained(pair, ROWS[title], out, seed, asked.steps, asked.data)
             print(f"seed {seed}, {title}: {result.miou:.1f}", flush=True)
-    command = f"{asked.pair} --on {asked.on}" if asked.on else asked.pair
-    name += f"_{asked.on}" if asked.on else ""
+    command = asked.pair + (f" --shrink {asked.shrink}" if asked.shrink > 1 else "")
+    if asked.on:
+        command, name = f"{command} --on {asked.on}", f"{name}_{asked.on}"
     results = HERE / "results" / f"{name}.json"
     found = finished(runs, measured(results))
     write_measured(results, found)

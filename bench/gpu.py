@@ -49,6 +49,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=8, help="commands at a time, of training")
     asked = parser.parse_args()
     if asked.part == "bundles":
+        if not asked.image:
+            parser.error("bundles wants --image, a JPEG")
         bundles(asked.bundles, asked.image)
     else:
         training(asked.data, asked.jobs)

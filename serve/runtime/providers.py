@@ -25,8 +25,8 @@ def check_computes(provider: str, precision: str) -> None:
     if not computes(provider, precision):
         raise UserError(
             "int8 on --provider cuda: ONNX Runtime has no INT8 kernels there and would compute in "
-            "floats between conversions, slower than fp32; use fp16, or --provider tensorrt, or "
-            "build a plan (roadshift engine)"
+            "floats between conversions, slower than fp32; use fp16 or fp32, or --provider "
+            "tensorrt, or build a plan (roadshift engine)"
         )
 
 

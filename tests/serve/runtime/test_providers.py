@@ -125,7 +125,9 @@ def test_a_gpu_upsamples_by_itself(asked, exact):
 
 
 def test_int8_is_not_imitated(asked, int8):
-    with pytest.raises(UserError, match=r"int8 on --provider cuda: .* use fp16, or --provider te"):
+    with pytest.raises(
+        UserError, match=r"int8 on --provider cuda: .* use fp16 or fp32, or --provider te"
+    ):
         Engine(int8, provider="cuda", precision="int8")
     assert not asked
 
