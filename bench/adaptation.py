@@ -31,6 +31,7 @@ from adapt.evaluation import score as evaluation
 from adapt.evaluation.evaluate import Views
 from adapt.saved_state import kept_steps
 
+STEPS = 2000
 HERE = Path(os.path.relpath(Path(__file__).parent))
 
 
@@ -42,7 +43,7 @@ def main() -> None:
     parser.add_argument("pair", choices=PAIRS)
     parser.add_argument("--rows", default="source_only,source_only + style,self_training,oracle")
     parser.add_argument("--seeds", default="0")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument(
         "--shrink", type=int, default=1, help="divides every side of images and crops"
     )
@@ -53,7 +54,7 @@ def main() -> None:
     asked = parser.parse_args()
     seeds = [int(seed) for seed in asked.seeds.split(",")]
     pair = shrunk(PAIRS[asked.pair], asked.shrink)
-    name = asked.pair + (f"_{asked.shrink}" if asked.shrink > 1 else "")
+    command, name = named(asked)
     runs = Path(asked.out) / name
     for seed in seeds:
         for title in filter(None, asked.rows.split(",")):
@@ -61,7 +62,6 @@ def main() -> None:
             out = runs / str(seed) / file_name(title)
             result = trained(pair, ROWS[title], out, seed, asked.steps, asked.data)
             print(f"seed {seed}, {title}: {result.miou:.1f}", flush=True)
-    command = asked.pair + (f" --shrink {asked.shrink}" if asked.shrink > 1 else "")
     if asked.on:
         command, name = f"{command} --on {asked.on}", f"{name}_{asked.on}"
     results = HERE / "results" / f"{name}.json"
@@ -73,6 +73,16 @@ def main() -> None:
     text = table(command, pair, asked.steps, found, costs)
     results.with_suffix(".md").write_text(text)
     print(text)
+
+
+def named(asked: argparse.Namespace) -> tuple[str, str]:
+    """What was asked for, as a command and as a name: the pair, and what is not as usual."""
+    command = name = asked.pair
+    if asked.shrink > 1:
+        command, name = f"{command} --shrink {asked.shrink}", f"{name}_{asked.shrink}"
+    if asked.steps != STEPS:
+        command, name = f"{command} --steps {asked.steps}", f"{name}_{asked.steps}_steps"
+    return command, name
 
 
 def finished(runs: Path, before: Found) -> Found:

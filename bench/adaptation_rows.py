@@ -87,6 +87,7 @@ PIVOT = f"--features-weights {WEIGHTS} --classifier-steps 2000"
 ROWS = {
     "source_only": Row("source_only"),
     "source_only + style": Row("source_only", STYLE),
+    "source_only all styled": Row("source_only", f"{STYLE} --style-share 1"),
     "source_only and rare classes": Row("source_only", "--sample-rare"),
     "source_only + style and rare classes": Row("source_only", f"{STYLE} --sample-rare"),
     "self_training": Row("self_training", SELF),
@@ -109,6 +110,16 @@ ROWS = {
         "self_training",
         f"{STYLE} --ema 0.98 --labels fixed {LOOKED_AT}",
         labels_from="self_training",
+    ),
+    "self_training all styled from the mean of three": Row(
+        "self_training",
+        f"{STYLE} --style-share 1 --ema 0.98 --labels fixed {LOOKED_AT}",
+        labels_from="self_training all styled",
+    ),
+    "self_training all styled and rare classes from the mean of three": Row(
+        "self_training",
+        f"{STYLE} --style-share 1 --sample-rare --ema 0.98 --labels fixed {LOOKED_AT}",
+        labels_from="self_training all styled and rare classes",
     ),
     "output_adversary": Row("output_adversary", "--width-d 16"),
     "output_adversary joint norm": Row("output_adversary", "--width-d 16 --target-norm joint"),
@@ -148,6 +159,7 @@ ROWS = {
     "feature_to_image without patches": Row("feature_to_image", f"{REDRAWN} --no-patches"),
     "feature_to_image in feature space": Row("feature_to_image", f"{REDRAWN} --space feature"),
     "feature_to_image + style": Row("feature_to_image", f"{REDRAWN} {STYLE}"),
+    "feature_to_image all styled": Row("feature_to_image", f"{REDRAWN} {STYLE} --style-share 1"),
     "feature_to_image + style and rare classes": Row(
         "feature_to_image", f"{REDRAWN} --sample-rare {STYLE}"
     ),
@@ -155,6 +167,9 @@ ROWS = {
     "pivot source norm": Row("pivot", f"{PIVOT} --target-norm source"),
     "pivot a tenth of L_c and L_r": Row("pivot", f"{PIVOT} --w-c 0.05 --w-r 0.05"),
     "pivot a tenth + style": Row("pivot", f"{PIVOT} --w-c 0.05 --w-r 0.05 {STYLE}"),
+    "pivot a tenth all styled": Row(
+        "pivot", f"{PIVOT} --w-c 0.05 --w-r 0.05 {STYLE} --style-share 1"
+    ),
     "pivot a tenth + style and rare classes": Row(
         "pivot", f"{PIVOT} --w-c 0.05 --w-r 0.05 --sample-rare {STYLE}"
     ),
@@ -164,6 +179,7 @@ ROWS = {
     "symmetric": Row("symmetric", SYMMETRIC, share=0.375),
     "symmetric and rare classes": Row("symmetric", f"{SYMMETRIC} --sample-rare", share=0.375),
     "symmetric + style": Row("symmetric", f"{SYMMETRIC} {STYLE}", share=0.375),
+    "symmetric all styled": Row("symmetric", f"{SYMMETRIC} {STYLE} --style-share 1", share=0.375),
     "symmetric + style and rare classes": Row(
         "symmetric", f"{SYMMETRIC} --sample-rare {STYLE}", share=0.375
     ),
