@@ -16,10 +16,13 @@ the same frames as every row's first run sees them are then in OUT/PAIR/compare.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from adaptation_rows import PAIRS, ROWS, Pair, Row
@@ -65,14 +68,26 @@ def main() -> None:
     if asked.on:
         command, name = f"{command} --on {asked.on}", f"{name}_{asked.on}"
     results = HERE / "results" / f"{name}.json"
-    found = finished(runs, measured(results))
-    write_measured(results, found)
+    with alone(results.parent):
+        found = finished(runs, measured(results))
+        write_measured(results, found)
     costs = results.with_name(f"{name}_costs.json")
     if asked.costs:
         measure_costs(pair, runs, costs, asked.data)
     text = table(command, pair, asked.steps, found, costs)
     results.with_suffix(".md").write_text(text)
     print(text)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """One call at a time adds its rows to what lies in the folder."""
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
 
 
 def named(asked: argparse.Namespace) -> tuple[str, str]:

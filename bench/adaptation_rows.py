@@ -149,6 +149,18 @@ ROWS = {
         "--inter-steps {three_quarters} --rounds 1",
         share=0.25,
     ),
+    "intra_domain mixed behind self_training all styled": Row(
+        "intra_domain",
+        f"{BESIDE} --mix {STYLE} --style-share 1 --sample-rare --inter-method self_training "
+        "--inter-steps {three_quarters} --rounds 1",
+        share=0.25,
+    ),
+    "intra_domain mixed behind self_training usual sampling": Row(
+        "intra_domain",
+        f"{BESIDE} --mix {STYLE} --inter-method self_training --inter-steps {{three_quarters}} "
+        "--rounds 1",
+        share=0.25,
+    ),
     "IntraDA": Row(
         "intra_domain",
         f"{INTRA} --split image --adversary pla --discriminator-input entropy --rounds 1",
@@ -182,6 +194,9 @@ ROWS = {
     "symmetric all styled": Row("symmetric", f"{SYMMETRIC} {STYLE} --style-share 1", share=0.375),
     "symmetric + style and rare classes": Row(
         "symmetric", f"{SYMMETRIC} --sample-rare {STYLE}", share=0.375
+    ),
+    "symmetric mixed all styled and rare classes": Row(
+        "symmetric", f"{SYMMETRIC} --mix --sample-rare {STYLE} --style-share 1", share=0.375
     ),
     "symmetric untranslated + style": Row(
         "symmetric", f"--no-translate --width-d 16 {STYLE}", share=0.5

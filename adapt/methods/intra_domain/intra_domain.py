@@ -6,7 +6,8 @@ With M = 1 on hard pixels, Z their index, and D's answer at every pixel (0: easy
     PLA, 6    L_D = -log mean_M(D) - log mean_easy(1 - D),   L_adv = -log mean_M(1 - D)
     CTS, 8    L_D = mean((D - Z)^2),                         L_adv = mean_M(D^2)
     Eq. 9     L_G = L_seg + beta L_adv
-              (+ w_source times the cross-entropy on the source, which is not the document's)
+              (+ w_source times the cross-entropy on the source, which is not the document's,
+              nor is mix: source classes on the target's crops, easy pixels there)
 
 The document writes sums, of one image; here stand means, of the batch: the cross-entropy and the
 squared norm would grow with the image, and beta mean something else at every size. In Eq. 6 a mean
@@ -25,6 +26,7 @@ from torch import Tensor
 
 from adapt.data.classes import IGNORE
 from adapt.data.drawing.batches import Batch
+from adapt.data.drawing.class_mix import class_mixed
 from adapt.game import Game, Losses
 from adapt.losses import DISCRIMINATOR_INPUTS, cross_entropy, masked_mean, minus_log_mean
 from adapt.methods.intra_domain.separation import Separated, separated
@@ -55,6 +57,9 @@ class Config:
     """of the auxiliary output's cross-entropy"""
     w_source: float = 0.0
     """of the cross-entropy on the source; the document learns from the target alone"""
+    mix: bool = False
+    """paste half of the classes of a source image on the target's, as self_training does: G then
+    has labels for what its own never show; not the document's"""
     w_kld: float = 0.1
     """of the KLD regularisation, from the second round on"""
     discriminator_input: Literal["probability", "entropy"] = "probability"
@@ -95,6 +100,7 @@ class IntraDomain:
 
     def step(self, batch: Batch) -> Losses:
         w = self.config
+        batch = class_mixed(batch) if w.mix else batch
         out, loss_s = self._passed(batch)
         size = (batch.y_t.shape[1], batch.y_t.shape[2])
         y = separated(batch.y_t, self.classes)

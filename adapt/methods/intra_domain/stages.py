@@ -126,7 +126,7 @@ class IntraDomainRun:
             shared=True,
             make=lambda: IntraDomain(own, run, len(source.classes), kld=r > 0),
             draws=lambda: make_draws(
-                run, self.learnt_from if own.w_source else None, self._target(r)
+                run, self.learnt_from if own.w_source or own.mix else None, self._target(r)
             ),
             begin=partial(self._begin, r),
             picture=lambda m: pictures.adaptation(m, self._target(r), self.size, source.palette),

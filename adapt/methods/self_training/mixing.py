@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from adapt.data.classes import IGNORE
+from adapt.data.drawing.class_mix import half_of_classes
 
 
 class Lesson(NamedTuple):
@@ -18,20 +18,6 @@ class Lesson(NamedTuple):
     x: Float[Tensor, "n 3 h w"]
     y: UInt8[Tensor, "n h w"]
     w: Float[Tensor, "n h w"]
-
-
-def half_of_classes(y: UInt8[Tensor, "n h w"]) -> Bool[Tensor, "n h w"]:
-    """Where an image has one of a random half (rounded up) of its own classes; never where 255.
-
-    Olsson et al., "ClassMix", WACV 2021; Tranheden et al., "DACS", WACV 2021.
-    """
-    chosen = torch.zeros(len(y), 256, dtype=torch.bool, device=y.device)
-    for i, label in enumerate(y):
-        classes = torch.unique(label)
-        classes = classes[classes != IGNORE]
-        order = torch.randperm(len(classes), device=classes.device)
-        chosen[i, classes[order[: (len(classes) + 1) // 2]].long()] = True
-    return torch.stack([found[label.long()] for found, label in zip(chosen, y, strict=True)])
 
 
 def class_mix(source: Lesson, target: Lesson) -> Lesson:

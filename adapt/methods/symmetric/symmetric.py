@@ -8,7 +8,8 @@ are AdaptSegNet's.
     B:  CE(B(x_s'), y_s) + w_adv * says(D_B(B(x_s')), TARGET)    its source passes for target
 
 From the second round on also the cross-entropy of both on the target's pseudo labels, which are
-the pixels where M_total = (M_prob + M_consist) / 2 passes its class's threshold.
+the pixels where M_total = (M_prob + M_consist) / 2 passes its class's threshold (with mix, which is
+not the document's, source classes with their labels are pasted on these crops).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Literal
 from torch import Tensor
 
 from adapt.data.drawing.batches import Batch
+from adapt.data.drawing.class_mix import class_mixed
 from adapt.game import Game, Losses
 from adapt.losses import SOURCE, TARGET, cross_entropy, cross_entropy_to
 from adapt.networks import Segmented, build
@@ -37,6 +39,9 @@ class Config:
     """of the auxiliary output's cross-entropy"""
     w_adv: float = 0.001
     """of both adversaries"""
+    mix: bool = False
+    """paste half of the classes of a source image on the target's crops, where they have pseudo
+    labels, as self_training does; the adversaries see them so"""
     lr_d: float = 1e-4
     target_norm: Literal["joint", "separate", "source"] = "source"
     """which statistics the target's batch norms use in training"""
@@ -61,7 +66,9 @@ class Symmetric:
         self.state = {**networks, **self.game.state()}
 
     def step(self, batch: Batch) -> Losses:
-        w, y_s, y_t = self.config, batch.y_s, batch.y_t
+        w = self.config
+        batch = class_mixed(batch) if w.mix else batch
+        y_s, y_t = batch.y_s, batch.y_t
         a_s, a_t = pass_both(self.A, batch.x_s, batch.x_t, w.target_norm)
         b_s, b_t = pass_both(self.B, batch.x_s, batch.x_t, w.target_norm)
         d_as, d_at, d_bs, d_bt = (

@@ -204,6 +204,21 @@ def test_the_source_teaches_beside_the_target_where_it_is_asked() -> None:
     assert found[2] == pytest.approx(2 * found[1])
 
 
+def test_mixed_crops_have_the_sources_labels_as_easy_pixels() -> None:
+    """Nothing is labelled but what is pasted: without mix there is nothing to learn."""
+    hard = sky_is_hard()
+    hard = hard._replace(y_t=torch.where(hard.y_t >= 4, hard.y_t, 254).to(torch.uint8))
+    seen = hard._replace(x_s=tiny_batch().x_s, y_s=tiny_batch().y_s)
+    found = list[float]()
+    for mix in (False, True):
+        torch.manual_seed(0)
+        config = Config(width_d=8, halvings_d=3, beta=0.0, beta_aux=0.0, mix=mix)
+        method = IntraDomain(config, tiny_run(), 4, kld=False)
+        found.append(float(method.step(seen)["G"]))
+    assert found[0] == 0.0
+    assert found[1] > 1.0
+
+
 def test_separated_is_what_separate_says() -> None:
     torch.manual_seed(0)
     p = torch.randn(2, 5, 6, 7).softmax(1)

@@ -77,7 +77,7 @@ def test_a_finished_run_takes_the_place_of_inter(
         roadshift.main(["adapt", "source_only", "--source", tiny_source, "--target", tiny_target,
                         "--out", str(inter), *arguments])  # fmt: skip
     assert not end.value.code
-    more = ["--inter", str(inter), "--rounds", "1", "--thresholds", "ias"]
+    more = ["--inter", str(inter), "--rounds", "1", "--thresholds", "ias", "--mix"]
     assert command("intra_domain", tiny_source, tiny_target, out, *more) == 0
     assert not (out / "inter").exists()
     for wrong, sentence in (

@@ -1,29 +1,8 @@
-"""Half of a source image's classes over a target image; blocks left out."""
+"""Source classes over a target image, with their weights; blocks left out."""
 
 import torch
 
-from adapt.methods.self_training.mixing import Lesson, class_mix, half_of_classes, masked
-
-
-def test_half_of_the_classes_rounded_up_each_whole_and_never_the_ignored() -> None:
-    y = torch.tensor([[[0, 0, 1], [2, 255, 2]]], dtype=torch.uint8)
-    seen = set[tuple[int, ...]]()
-    for seed in range(20):
-        torch.manual_seed(seed)
-        pasted = half_of_classes(y)
-        chosen = {int(c) for c in y[pasted]}
-        assert len(chosen) == 2
-        assert 255 not in chosen
-        assert all(bool(pasted[y == c].all()) for c in chosen)
-        seen.add(tuple(sorted(chosen)))
-    assert len(seen) == 3
-
-
-def test_images_of_one_batch_draw_their_own_classes() -> None:
-    torch.manual_seed(0)
-    pasted = half_of_classes(torch.arange(8, dtype=torch.uint8).view(1, 2, 4).repeat(16, 1, 1))
-    assert len(torch.unique(pasted, dim=0)) > 4
-    assert all(int(p.sum()) == 4 for p in pasted)
+from adapt.methods.self_training.mixing import Lesson, class_mix, masked
 
 
 def test_pixels_come_with_their_labels_and_weights() -> None:
