@@ -126,6 +126,11 @@ ROWS = {
     "output_adversary + style": Row("output_adversary", f"{STYLE} --width-d 16"),
     "ldr T->S + rec": Row("ldr", LDR, share=0.3125),
     "ldr S->T": Row("ldr", f"{LDR} --direction source_to_target --no-reconstruct", share=0.375),
+    "ldr mixed S->T and rare classes": Row(
+        "ldr",
+        f"{LDR} --direction source_to_target --no-reconstruct --mix --sample-rare",
+        share=0.375,
+    ),
     "intra_domain PLA": Row("intra_domain", f"{INTRA} --adversary pla --rounds 1", share=0.5),
     "intra_domain PLA+CTS": Row("intra_domain", f"{INTRA} --rounds 1", share=0.5),
     "intra_domain + round 2": Row("intra_domain", f"{INTRA} --w-kld 0", share=1 / 3),
@@ -209,6 +214,13 @@ ROWS = {
     "symmetric distilled": Row(
         "distill", f"--student lraspp_mobilenet_v2 --weights {WEIGHTS}", teacher="symmetric"
     ),
+    "symmetric + style distilled": Row(
+        "distill",
+        f"--student lraspp_mobilenet_v2 --weights {WEIGHTS}",
+        teacher="symmetric + style",
+    ),
+    "symmetric + style A": Row("symmetric", part="A", of="symmetric + style"),
+    "symmetric + style B": Row("symmetric", part="B", of="symmetric + style"),
     "LR-ASPP student": Row(
         "distill", f"--student lraspp_mobilenet_v2 --weights {WEIGHTS}", teacher="self_training"
     ),

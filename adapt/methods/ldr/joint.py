@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from adapt.data.drawing.batches import Batch
+from adapt.data.drawing.class_mix import class_mixed
 from adapt.data.drawing.colours import Recolour
 from adapt.game import Game, Losses
 from adapt.losses import SOURCE, TARGET, cross_entropy, cross_entropy_to
@@ -35,6 +36,9 @@ class Config(reconstruction.Config):
     """temperature of the label map (Eq. 3); the authors' 0.001 moves less than 1 % of the pixels"""
     space: Literal["label", "feature"] = "label"
     """what M rebuilds from: the label map, or the logits themselves (Table 5)"""
+    mix: bool = False
+    """paste half of the classes of a source image on the target's, where they have pseudo labels,
+    as self_training does; not the paper's"""
     target_norm: Literal["joint", "separate", "source"] = "joint"
     """which statistics the target's batch norms in G use in training"""
     lr_d: float = 1e-4
@@ -53,7 +57,7 @@ class Segmentation:
         self.state = {"segmentor": self.G, "D": self.D, **self.game.state()}
 
     def step(self, batch: Batch) -> Losses:
-        _, loss_D, loss_G = self.losses(batch)
+        _, loss_D, loss_G = self.losses(class_mixed(batch) if self.config.mix else batch)
         return self.game.play(D=loss_D, G=loss_G)
 
     def losses(self, batch: Batch) -> tuple[Float[Tensor, "n c h w"], Tensor, Tensor]:
@@ -98,6 +102,7 @@ class Joint:
 
     def step(self, batch: Batch) -> Losses:
         w = self.config
+        batch = class_mixed(batch) if w.mix else batch
         z, loss_D, loss_G = self.segmentation.losses(batch)
         omega = near_one_hot(z, w.tau) if w.space == "label" else z.float()
         r = self.rebuild(omega, torch.cat([batch.x_s, batch.x_t]))
