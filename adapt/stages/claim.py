@@ -78,7 +78,7 @@ def claim(out: Path, info: RunInfo) -> None:
     mine = {"method": info.method, **info.settings, **info.fingerprints}
     # A setting that an earlier version did not have was as it is by default.
     before: dict[str, Any] = {f.name: f.default for f in fields(Run) if f.name in NEWER_FIELDS}
-    before |= {"target_norm": "joint", "needs": info.settings.get("needs")}
+    before |= {"target_norm": "joint", "mix": False, "needs": info.settings.get("needs")}
     theirs = {"method": there.method, **before, **there.settings, **there.fingerprints}
     theirs = {k: v for k, v in theirs.items() if k in mine or k not in before}
     for key in sorted(mine.keys() | theirs.keys()):

@@ -182,5 +182,8 @@ def test_a_run_that_did_not_know_a_setting_is_resumed_with_its_default(tmp_path:
     saved_state.save(tmp_path / "last.safetensors", {}, 1)
     claim(tmp_path, replace(old, settings={"lr": 0.1, "sample_rare": False}))
     claim(tmp_path, replace(old, settings={"lr": 0.1, "needs": {"translate": "1a2b"}}))
+    claim(tmp_path, replace(old, settings={"lr": 0.1, "mix": False}))
+    with pytest.raises(UserError, match="mix is False there and True here"):
+        claim(tmp_path, replace(old, settings={"lr": 0.1, "mix": True}))
     with pytest.raises(UserError, match="sample_rare is False there and True here"):
         claim(tmp_path, replace(old, settings={"lr": 0.1, "sample_rare": True}))
