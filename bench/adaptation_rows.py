@@ -84,12 +84,25 @@ REDRAWN = "--width 16 --alpha 0.02 --beta 0.02"
 INTRA = "--width-d 16 --halvings-d 3"
 BESIDE = f"{INTRA} --w-source 1"
 PIVOT = f"--features-weights {WEIGHTS} --classifier-steps 2000"
+
+
+def drawn(title: str, row: Row) -> dict[str, Row]:
+    """The row, and the same of source images that are drawn and coloured in other ways."""
+    ways = {
+        "": "",
+        " + style": STYLE,
+        " all styled": f"{STYLE} --style-share 1",
+        " and rare classes": "--sample-rare",
+        " + style and rare classes": f"{STYLE} --sample-rare",
+        " all styled and rare classes": f"{STYLE} --style-share 1 --sample-rare",
+    }
+    return {
+        f"{title}{way}": row._replace(options=f"{row.options} {more}") for way, more in ways.items()
+    }
+
+
 ROWS = {
-    "source_only": Row("source_only"),
-    "source_only + style": Row("source_only", STYLE),
-    "source_only all styled": Row("source_only", f"{STYLE} --style-share 1"),
-    "source_only and rare classes": Row("source_only", "--sample-rare"),
-    "source_only + style and rare classes": Row("source_only", f"{STYLE} --sample-rare"),
+    **drawn("source_only", Row("source_only")),
     "self_training": Row("self_training", SELF),
     "self_training no style": Row("self_training", SELF.removeprefix(STYLE)),
     "self_training no mix": Row("self_training", f"{SELF} --no-mix"),
@@ -171,35 +184,17 @@ ROWS = {
         f"{INTRA} --split image --adversary pla --discriminator-input entropy --rounds 1",
         share=0.5,
     ),
-    "feature_to_image": Row("feature_to_image", REDRAWN),
+    **drawn("feature_to_image", Row("feature_to_image", REDRAWN)),
     "feature_to_image without auxiliary loss": Row("feature_to_image", f"{REDRAWN} --no-auxiliary"),
     "feature_to_image without patches": Row("feature_to_image", f"{REDRAWN} --no-patches"),
     "feature_to_image in feature space": Row("feature_to_image", f"{REDRAWN} --space feature"),
-    "feature_to_image + style": Row("feature_to_image", f"{REDRAWN} {STYLE}"),
-    "feature_to_image all styled": Row("feature_to_image", f"{REDRAWN} {STYLE} --style-share 1"),
-    "feature_to_image + style and rare classes": Row(
-        "feature_to_image", f"{REDRAWN} --sample-rare {STYLE}"
-    ),
     "pivot": Row("pivot", PIVOT),
     "pivot source norm": Row("pivot", f"{PIVOT} --target-norm source"),
-    "pivot a tenth of L_c and L_r": Row("pivot", f"{PIVOT} --w-c 0.05 --w-r 0.05"),
-    "pivot a tenth + style": Row("pivot", f"{PIVOT} --w-c 0.05 --w-r 0.05 {STYLE}"),
-    "pivot a tenth all styled": Row(
-        "pivot", f"{PIVOT} --w-c 0.05 --w-r 0.05 {STYLE} --style-share 1"
-    ),
-    "pivot a tenth + style and rare classes": Row(
-        "pivot", f"{PIVOT} --w-c 0.05 --w-r 0.05 --sample-rare {STYLE}"
-    ),
+    **drawn("pivot a tenth", Row("pivot", f"{PIVOT} --w-c 0.05 --w-r 0.05")),
     "pivot no L_c": Row("pivot", f"{PIVOT} --w-c 0"),
     "pivot no L_r": Row("pivot", f"{PIVOT} --w-r 0"),
     "pivot WDA": Row("pivot", "--image-labels {presence}"),
-    "symmetric": Row("symmetric", SYMMETRIC, share=0.375),
-    "symmetric and rare classes": Row("symmetric", f"{SYMMETRIC} --sample-rare", share=0.375),
-    "symmetric + style": Row("symmetric", f"{SYMMETRIC} {STYLE}", share=0.375),
-    "symmetric all styled": Row("symmetric", f"{SYMMETRIC} {STYLE} --style-share 1", share=0.375),
-    "symmetric + style and rare classes": Row(
-        "symmetric", f"{SYMMETRIC} --sample-rare {STYLE}", share=0.375
-    ),
+    **drawn("symmetric", Row("symmetric", SYMMETRIC, share=0.375)),
     "symmetric mixed all styled and rare classes": Row(
         "symmetric", f"{SYMMETRIC} --mix --sample-rare {STYLE} --style-share 1", share=0.375
     ),
