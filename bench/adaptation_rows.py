@@ -195,9 +195,7 @@ ROWS = {
     "pivot no L_r": Row("pivot", f"{PIVOT} --w-r 0"),
     "pivot WDA": Row("pivot", "--image-labels {presence}"),
     **drawn("symmetric", Row("symmetric", SYMMETRIC, share=0.375)),
-    "symmetric mixed all styled and rare classes": Row(
-        "symmetric", f"{SYMMETRIC} --mix --sample-rare {STYLE} --style-share 1", share=0.375
-    ),
+    **drawn("symmetric mixed", Row("symmetric", f"{SYMMETRIC} --mix", share=0.375)),
     "symmetric untranslated + style": Row(
         "symmetric", f"--no-translate --width-d 16 {STYLE}", share=0.5
     ),
