@@ -51,6 +51,7 @@ PAIRS = {
 STYLE = "--style statistics"
 SELF = f"{STYLE} --ema 0.98 --warm-up {{quarter}}"
 
+STUDENT = f"--student lraspp_mobilenet_v2 --weights {WEIGHTS}"
 LOOKED_AT = "--label-scales 1 --label-scales 1.33 --label-flip"
 
 
@@ -98,6 +99,15 @@ def drawn(title: str, row: Row) -> dict[str, Row]:
     }
     return {
         f"{title}{way}": row._replace(options=f"{row.options} {more}") for way, more in ways.items()
+    }
+
+
+def apart(title: str) -> dict[str, Row]:
+    """Each of the two networks whose mean a row of symmetric deploys, and a student of both."""
+    return {
+        f"{title} A": Row("symmetric", part="A", of=title),
+        f"{title} B": Row("symmetric", part="B", of=title),
+        f"{title} distilled": Row("distill", STUDENT, teacher=title),
     }
 
 
@@ -199,24 +209,14 @@ ROWS = {
     "symmetric untranslated + style": Row(
         "symmetric", f"--no-translate --width-d 16 {STYLE}", share=0.5
     ),
-    "symmetric A": Row("symmetric", part="A", of="symmetric"),
-    "symmetric B": Row("symmetric", part="B", of="symmetric"),
     "symmetric by probability alone": Row(
         "symmetric", f"{SYMMETRIC} --consistency none --max-threshold 0.8", share=0.375
     ),
-    "symmetric distilled": Row(
-        "distill", f"--student lraspp_mobilenet_v2 --weights {WEIGHTS}", teacher="symmetric"
-    ),
-    "symmetric + style distilled": Row(
-        "distill",
-        f"--student lraspp_mobilenet_v2 --weights {WEIGHTS}",
-        teacher="symmetric + style",
-    ),
-    "symmetric + style A": Row("symmetric", part="A", of="symmetric + style"),
-    "symmetric + style B": Row("symmetric", part="B", of="symmetric + style"),
-    "LR-ASPP student": Row(
-        "distill", f"--student lraspp_mobilenet_v2 --weights {WEIGHTS}", teacher="self_training"
-    ),
+    **apart("symmetric"),
+    **apart("symmetric + style"),
+    **apart("symmetric mixed + style"),
+    **apart("symmetric mixed all styled and rare classes"),
+    "LR-ASPP student": Row("distill", STUDENT, teacher="self_training"),
     "PIDNet-S student": Row(
         "distill",
         "--student pidnet_s --weights none --optimizer adamw --lr 2e-3",
