@@ -8,6 +8,7 @@ from torch import Tensor
 
 from adapt.data.classes import IGNORE
 from adapt.data.drawing.batches import Batch
+from roadshift import UserError
 
 
 def half_of_classes(y: UInt8[Tensor, "n h w"]) -> Bool[Tensor, "n h w"]:
@@ -32,3 +33,12 @@ def class_mixed(batch: Batch) -> Batch:
         x_t=torch.where(pasted[:, None], batch.x_s, batch.x_t),
         y_t=torch.where(pasted, batch.y_s, batch.y_t),
     )
+
+
+def mix_needs_labels(mix: bool, rounds: int) -> None:
+    """UserError where source classes are to be mixed in, and no round has pseudo labels for it."""
+    if mix and rounds < 2:
+        raise UserError(
+            "--mix pastes on crops that have pseudo labels, and the first round has none; "
+            "wanted --rounds 2 or more, or no --mix"
+        )

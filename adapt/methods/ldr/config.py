@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from adapt import bounds
+from adapt.data.drawing.class_mix import mix_needs_labels
 from adapt.methods.ldr import joint, translation
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -31,6 +32,7 @@ class Config(translation.Config, joint.Config):
         bounds.at_least(1, self, "translate_steps", "translate_batch", "pretrain_steps")
         bounds.at_least(0, self, "alpha", "beta", "w_adv", "history")
         bounds.above_zero(self, "tau")
+        mix_needs_labels(self.mix, self.rounds)
 
     def part(self, kind: type[Any]) -> Any:
         """The numbers of one stage, `kind` being its config class."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from adapt import bounds
+from adapt.data.drawing.class_mix import mix_needs_labels
 from adapt.methods.symmetric import star_translation, symmetric
 from adapt.methods.symmetric.consistency import Consistency
 from adapt.networks.star_discriminator import DOWNS
@@ -41,6 +42,7 @@ class Config(star_translation.Config, symmetric.Config):
         bounds.at_least(1, self, "translate_steps", "translate_batch")
         bounds.above_zero(self, "translate_lr", "lr_d")
         bounds.shares(self, "max_threshold")
+        mix_needs_labels(self.mix, self.rounds)
         bounds.factors(self, "label_scales")
         crop = parse_size(self.translate_crop, "translate-crop")
         if crop and min(crop) < LEAST_CROP:

@@ -9,8 +9,10 @@ from tiny_batch import tiny_batch, tiny_run
 
 from adapt.data.drawing.class_mix import class_mixed
 from adapt.methods.intra_domain import intra_domain
+from adapt.methods.ldr import config as ldr
 from adapt.methods.ldr import joint
-from adapt.methods.symmetric import symmetric
+from adapt.methods.symmetric import config, symmetric
+from roadshift import UserError
 
 METHODS: dict[str, tuple[Callable[[bool], Any], str]] = {
     "symmetric": (
@@ -43,3 +45,10 @@ def test_a_step_with_mix_is_a_step_of_the_mixed_batch(name: str) -> None:
         found.append(float(method.step(class_mixed(batch) if mixed_before else batch)[loss]))
     assert found[0] == pytest.approx(found[1])
     assert found[0] != pytest.approx(found[2])
+
+
+@pytest.mark.parametrize("settings", [ldr.Config, config.Config])
+def test_mix_without_a_round_that_has_labels_is_refused(settings: Callable[..., Any]) -> None:
+    assert settings(mix=True).rounds == 2
+    with pytest.raises(UserError, match="the first round has none"):
+        settings(mix=True, rounds=1)
