@@ -9,8 +9,9 @@ those that look at the target); the stages of ldr count. Every cell is a run of 
 whose networks of every eighth of the steps are kept and scored: the headline is the last one's
 score, on frames that no run has trained on. Finished runs are kept in --out and not repeated, and
 what was measured in bench/results/PAIR.json, to which later calls add rows, on any machine.
-Writes bench/results/PAIR.md. With --costs also what each network costs a frame, measured in turns;
-the same frames as every row's first run sees them are then in OUT/PAIR/compare.
+Writes bench/results/PAIR.md. With --costs also what a frame costs in each kind of network that is
+deployed, measured in turns and kept in PAIR_costs.json, whatever the steps; the same frames as
+every row's first run sees them are then in OUT/PAIR/compare.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def main() -> None:
     with alone(results.parent):
         found = finished(runs, measured(results))
         write_measured(results, found)
-    costs = results.with_name(f"{name}_costs.json")
+    costs = costs_file(asked.pair, asked.shrink)
     if asked.costs:
         measure_costs(pair, runs, costs, asked.data)
     text = table(command, pair, asked.steps, found, costs)
@@ -100,6 +101,12 @@ def named(asked: argparse.Namespace) -> tuple[str, str]:
     return command, name
 
 
+def costs_file(pair: str, shrink: int) -> Path:
+    """Where the costs of a pair's frames lie: they know no steps and no seeds."""
+    name = f"{pair}_{shrink}" if shrink > 1 else pair
+    return HERE / "results" / f"{name}_costs.json"
+
+
 def finished(runs: Path, before: Found) -> Found:
     """Results by row and seed: those of `before`, and over them all runs that lie here."""
     found: Found = {}
@@ -123,8 +130,10 @@ def measure_costs(pair: Pair, runs: Path, to: Path, data: str) -> None:
     roadshift("compare", *map(str, first), "--data", target, "--out", str(out))
     compared = json.loads((out / "compare.json").read_text())["runs"]
     cost_of = {run["name"]: run["cost"] for run in compared}
-    named = {title: f"{name} {ROWS[title].part}".strip() for title, name in rows.items()}
-    costs = {title: cost_of[name] for title, name in named.items() if name in cost_of}
+    costs = json.loads(to.read_text()) if to.is_file() else {}
+    for title, name in rows.items():
+        if cost := cost_of.get(f"{name} {ROWS[title].part}".strip()):
+            costs[ROWS[title].deployed] = cost
     to.write_text(json.dumps(costs, indent=1) + "\n")
 
 
@@ -153,7 +162,7 @@ def trained(pair: Pair, row: Row, out: Path, seed: int, steps: int, data: str) -
         how = ["distill", str(out.parent / file_name(row.teacher)), "--scale", "1", "1.5"]
     command = [
         *how,
-        *("--size", pair.target.size, "--crop", pair.crop),
+        *("--size", pair.target.size, "--crop", pair.target.size if row.whole else pair.crop),
         *("--seed", str(seed), "--steps", str(own), "--batch", "4"),
         *("--keep-every", str(max(own // POINTS, 1)), "--picture-every", str(max(own // 4, 1))),
         *("--threads", "1", "--cache", "memory", "--out", str(out)),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from adaptation_rows import Pair
+from adaptation_rows import ROWS, Pair
 
 POINTS = 8
 """of each curve"""
@@ -48,7 +48,7 @@ def write_measured(path: Path, found: Found) -> None:
 
 def table(asked: str, pair: Pair, steps: int, found: Found, costs: Path) -> str:
     """IoU per class and mIoU in percent, mean ± deviation over seeds, and `costs`; the curves."""
-    cost_of = json.loads(costs.read_text()) if costs.is_file() else {}
+    cost_of = costs_of(costs)
     first = next(iter(next(iter(found.values())).values()))
     classes = list(first.iou)
     lines = [
@@ -69,8 +69,7 @@ def table(asked: str, pair: Pair, steps: int, found: Found, costs: Path) -> str:
         mious = [r.miou for r in results]
         minutes = statistics.mean(r.seconds for r in results) / 60
         cells = [", ".join(map(str, runs)), spread(mious), gap(title, found), f"{minutes:.0f}"]
-        cost = cost_of.get(title)
-        cells += [f"{cost['gflops']:.2f}", f"{cost['milliseconds']:.0f}"] if cost else ["", ""]
+        cells += cost_cells(title, cost_of)
         cells += [spread([r.iou[c] for r in results]) for c in classes]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     lines += ["", "mIoU along the way, mean over seeds, after shares of a row's own steps:", ""]
@@ -83,6 +82,17 @@ def table(asked: str, pair: Pair, steps: int, found: Found, costs: Path) -> str:
         cells = [f"{statistics.mean(c):.1f}" for c in curves]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def costs_of(path: Path) -> dict[str, Any]:
+    """What was measured of a frame in each kind of network."""
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def cost_cells(title: str, costs: dict[str, Any]) -> list[str]:
+    """GFLOPs and milliseconds of what a row deploys, empty where they were not measured."""
+    cost = costs.get(ROWS[title].deployed)
+    return [f"{cost['gflops']:.2f}", f"{cost['milliseconds']:.0f}"] if cost else ["", ""]
 
 
 def gap(title: str, found: Found) -> str:
