@@ -73,6 +73,7 @@ def ablation(method: str, recipe: str, out: Path, data: str) -> dict[str, Any]:
         *("--steps", str(STEPS), "--seed", "0", "--threads", "1", "--cache", "memory"),
         *("--ablation", recipe, "--scored-on", pair.target.val, "--out", str(out)),
         *pair.options.split(),
+        *("--scale", *pair.scale.split()),
         *OPTIONS[method].split(),
     ]
     roadshift(*(word.format(**filled) for word in words))

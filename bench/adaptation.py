@@ -159,10 +159,11 @@ def trained(pair: Pair, row: Row, out: Path, seed: int, steps: int, data: str) -
         *("--source-size", source.size, "--classes", pair.classes, *pair.options.split()),
     ]
     if row.teacher:
-        how = ["distill", str(out.parent / file_name(row.teacher)), "--scale", "1", "1.5"]
+        how = ["distill", str(out.parent / file_name(row.teacher))]
     command = [
         *how,
         *("--size", pair.target.size, "--crop", pair.target.size if row.whole else pair.crop),
+        *("--scale", *(row.scale or pair.scale).split()),
         *("--seed", str(seed), "--steps", str(own), "--batch", "4"),
         *("--keep-every", str(max(own // POINTS, 1)), "--picture-every", str(max(own // 4, 1))),
         *("--threads", "1", "--cache", "memory", "--out", str(out)),

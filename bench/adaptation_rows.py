@@ -26,8 +26,9 @@ class Pair(NamedTuple):
     source: City
     target: City
     crop: str = "144x192"
-    options: str = f"--weights {WEIGHTS} --scale 1 1.5 --blur 0.2"
+    options: str = f"--weights {WEIGHTS} --blur 0.2"
     classes: str = ""
+    scale: str = "1 1.5"
 
 
 CAMVID = City("camvid:{data}/camvid#train", "camvid:{data}/camvid#val", "240x320")
@@ -49,7 +50,7 @@ PAIRS = {
     "airsim_cityscapes": Pair(AIRSIM, CITYSCAPES, classes=AIRSIM7),
     "airsim_camvid": Pair(AIRSIM, CAMVID, classes=AIRSIM7),
     "toytown_cityscapes": Pair(GAME, CITYSCAPES, "96x192", classes=TOYTOWN12),
-    "toytown": Pair(GAME, CAMERA, "96x192", SCRATCH),
+    "toytown": Pair(GAME, CAMERA, "96x192", SCRATCH, scale="1 1"),
 }
 STYLE = "--style statistics"
 SELF = f"{STYLE} --ema 0.98 --warm-up {{quarter}}"
@@ -72,6 +73,8 @@ class Row(NamedTuple):
     """the row whose runs of seeds 0, 1 and 2 label the target together, on top of their budgets"""
     whole: bool = False
     """trained on images, not on crops of them"""
+    scale: str = ""
+    """of images before they are cropped, in place of the pair's"""
     part: str = ""
     """one of the networks whose mean the row `of` deploys: nothing of its own is trained"""
     of: str = ""
@@ -127,6 +130,7 @@ def apart(title: str) -> dict[str, Row]:
 ROWS = {
     **drawn("source_only", Row("source_only")),
     "self_training": Row("self_training", SELF),
+    "self_training zooms from 0.75": Row("self_training", SELF, scale="0.75 1.5"),
     "self_training no style": Row("self_training", SELF.removeprefix(STYLE)),
     "self_training no mix": Row("self_training", f"{SELF} --no-mix"),
     "self_training joint norm": Row("self_training", f"{SELF} --target-norm joint"),

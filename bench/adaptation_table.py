@@ -55,7 +55,7 @@ def table(asked: str, pair: Pair, steps: int, found: Found, costs: Path) -> str:
         f"# {asked}: {pair.source.train} -> {pair.target.train}, scored on {pair.target.val}",
         "",
         f"LR-ASPP MobileNetV2, target images of {pair.target.size}, crops of {pair.crop},",
-        f"`{pair.options}`, {steps} steps of 4 images a city, stages counted.",
+        f"`{pair.options} --scale {pair.scale}`, {steps} steps of 4 images a city, stages counted.",
         f"IoU in percent of the last checkpoint, labels at full size, on {first.images} images.",
         "Gap: share of the way from source_only to the oracle of the same seeds. Minutes: of a",
         "thread that trains, beside other work. GFLOPs and ms: of a frame through what is deployed",
