@@ -1,4 +1,4 @@
-"""One table for each pair of cities, of the pages of `adaptation.py`: every method, every machine.
+"""One row a method over all pairs of cities, then every row of each pair, every machine.
 
     python bench/adaptation_summary.py
 
