@@ -59,7 +59,7 @@ def table(asked: str, pair: Pair, steps: int, found: Found, costs: Path) -> str:
         f"IoU in percent of the last checkpoint, labels at full size, on {first.images} images.",
         "Gap: share of the way from source_only to the oracle of the same seeds. Minutes: of one",
         f"{'run among others on that card' if '--on' in asked else 'CPU core, beside other work'}.",
-        "GFLOPs and ms: of a frame through what is deployed, in torch on a CPU, all kinds in turns.",
+        "GFLOPs and ms: of a frame through what is deployed, in torch on a CPU, kinds in turns.",
         f"Made by `python bench/adaptation.py {asked} --costs`.",
         "",
         "| | seeds | mIoU | gap | minutes | GFLOPs | ms | " + " | ".join(classes) + " |",
