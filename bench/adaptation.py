@@ -162,7 +162,7 @@ def trained(pair: Pair, row: Row, out: Path, seed: int, steps: int, data: str) -
         how = ["distill", str(out.parent / file_name(row.teacher))]
     command = [
         *how,
-        *("--size", pair.target.size, "--crop", pair.target.size if row.whole else pair.crop),
+        *("--size", pair.target.size, "--crop", pair.crop),
         *("--scale", *(row.scale or pair.scale).split()),
         *("--seed", str(seed), "--steps", str(own), "--batch", "4"),
         *("--keep-every", str(max(own // POINTS, 1)), "--picture-every", str(max(own // 4, 1))),

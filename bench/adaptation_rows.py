@@ -56,7 +56,6 @@ STYLE = "--style statistics"
 SELF = f"{STYLE} --ema 0.98 --warm-up {{quarter}}"
 
 STUDENT = f"--student lraspp_mobilenet_v2 --weights {WEIGHTS}"
-FROM_NOTHING = "--student pidnet_s --weights none --optimizer adamw --lr 2e-3"
 LOOKED_AT = "--label-scales 1 --label-scales 1.33 --label-flip"
 
 
@@ -71,8 +70,6 @@ class Row(NamedTuple):
     """of a student: the row that it learns from, on top of that row's budget"""
     labels_from: str = ""
     """the row whose runs of seeds 0, 1 and 2 label the target together, on top of their budgets"""
-    whole: bool = False
-    """trained on images, not on crops of them"""
     scale: str = ""
     """of images before they are cropped, in place of the pair's"""
     part: str = ""
@@ -236,9 +233,10 @@ ROWS = {
     **apart("symmetric mixed + style"),
     **apart("symmetric mixed all styled and rare classes"),
     "LR-ASPP student": Row("distill", STUDENT, teacher="self_training"),
-    "PIDNet-S student": Row("distill", FROM_NOTHING, teacher="self_training"),
-    "PIDNet-S student of whole images": Row(
-        "distill", FROM_NOTHING, whole=True, teacher="self_training all styled"
+    "PIDNet-S student": Row(
+        "distill",
+        "--student pidnet_s --weights none --optimizer adamw --lr 2e-3",
+        teacher="self_training",
     ),
     "oracle": Row("source_only", oracle=True),
 }

@@ -38,9 +38,10 @@ SHOWN = {
         "symmetric mixed + style",
     ),
     "pivot": ("pivot",),
-    "pivot, less of L_c, styled": (
+    "pivot, less of L_c or of both, styled": (
         "pivot mean L_c all styled and rare classes",
         "pivot mean L_c all styled",
+        "pivot a tenth all styled and rare classes",
         "pivot a tenth + style",
     ),
     "feature_to_image": ("feature_to_image",),
