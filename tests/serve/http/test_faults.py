@@ -11,6 +11,7 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton
 
 from serve.grpc.server import grpc_on
+from serve.http.guard import OPEN
 from serve.limits import Limits
 from serve.media.codec import encode_png
 
@@ -18,7 +19,18 @@ from serve.media.codec import encode_png
 def test_a_stop_under_load_loses_no_accepted_request(tiny, kit):
     """Each client's requests are answered or refused, and the server counts what they count."""
     data = encode_png(kit.random_image(1))
-    with kit.running(tiny) as client, ThreadPoolExecutor(8) as pool:
+    accepted = Counter()
+
+    def counted(app, host):
+        guarded = OPEN.before(app, host)
+
+        async def counting(scope, receive, send):
+            accepted[scope.get("path")] += 1
+            await guarded(scope, receive, send)
+
+        return counting
+
+    with kit.running(tiny, before=counted) as client, ThreadPoolExecutor(8) as pool:
         url, headers = f"http://{client.address}/segment", {**kit.PNG, "Connection": "close"}
 
         def ask():
@@ -27,7 +39,7 @@ def test_a_stop_under_load_loses_no_accepted_request(tiny, kit):
                 try:
                     answer = httpx.post(url, content=data, headers=headers)
                 except (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError):
-                    return seen  # nobody listens, or closed before the request was read
+                    return seen  # nobody listens, or closed before a request was accepted
                 seen[answer.status_code] += 1
 
         asking = [pool.submit(ask) for _ in range(8)]
@@ -36,6 +48,7 @@ def test_a_stop_under_load_loses_no_accepted_request(tiny, kit):
         seen = sum((each.result() for each in asking), Counter())
         metrics = client.server.service.segmentor.metrics
         assert seen.keys() <= {200, 429, 503}
+        assert seen.total() == accepted["/segment"]
         assert seen[200] == metrics.tallies.success.count >= 20  # one run was the golden frame
         assert seen[429] + seen[503] == metrics.counts.failures["REJECTED"]
         assert sum(metrics.counts.failures.values()) == metrics.counts.failures["REJECTED"]
