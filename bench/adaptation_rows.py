@@ -218,7 +218,7 @@ ROWS = {
     # 0.5 of a mean over 3 units and 11 classes, where the document has the sum.
     **drawn("pivot mean L_c", Row("pivot", f"{PIVOT} --w-c 0.015")),
     # The document's sums all read as sums, over a crop's 144 x 192 pixels: L_c is 0.5 of so many.
-    **drawn("pivot as sums", Row("pivot", f"{PIVOT} --w-c 0.000018 --w-r 5.5")),
+    "pivot as sums": Row("pivot", f"{PIVOT} --w-c 0.000018 --w-r 5.5"),
     "pivot no L_c": Row("pivot", f"{PIVOT} --w-c 0"),
     "pivot no L_r": Row("pivot", f"{PIVOT} --w-r 0"),
     "pivot WDA": Row("pivot", "--image-labels {presence}"),
